@@ -25,9 +25,8 @@ const PROVEN: Duration = Duration::from_secs(600);
 
 /// Makes the machine trust the scenario's keys, and disables automatic reboots.
 fn trust(machine: &Machine<'_>, keys: &Keys) -> Result<(), Failure> {
-    machine.succeed("sudo mkdir -p /etc/keelson/keys.d/release /etc/keelson/keys.d/channel")?;
-    machine.write("/etc/keelson/keys.d/release/test.pub", keys.release.as_bytes())?;
-    machine.write("/etc/keelson/keys.d/channel/test.pub", keys.channel.as_bytes())?;
+    machine.succeed("sudo mkdir -p /etc/keelson/keys.d")?;
+    machine.write("/etc/keelson/keys.d/root.json", keys.root.as_bytes())?;
     machine.succeed(
         "printf 'GROUP=alpha\\nALLOW_LOCAL_KEYS=yes\\nREBOOT_STRATEGY=off\\n' | sudo tee /etc/coreos/update.conf",
     )?;

@@ -186,11 +186,10 @@ fn data(context: &Context<'_>, keys: &Keys, channel: &Channel) -> Result<String,
         channel.server()
     );
     Ok(format!(
-        "{}write_files:\n{}{}{}{}",
+        "{}write_files:\n{}{}{}",
         user_data(&[format!("agent-ttl: {}s", ttl(context).as_secs())], &units),
         file("/etc/coreos/update.conf", &settings),
-        file("/etc/keelson/keys.d/release/test.pub", &keys.release),
-        file("/etc/keelson/keys.d/channel/test.pub", &keys.channel),
+        file("/etc/keelson/keys.d/root.json", &keys.root),
         // A trial of half a minute instead of two: each machine waits for the previous one.
         file(
             "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",

@@ -65,7 +65,7 @@ fn update(context: &Context<'_>) -> Result<(), Failure> {
     expect(status == idle, idle, &status)?;
     // A release without a trusted signature is refused.
     let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(SECOND)))?;
-    expect(refused.contains("there is no trusted key"), "a refusal without a key", &refused)?;
+    expect(refused.contains("there is no trusted root"), "a refusal without a root", &refused)?;
     trust(&machine, &keys)?;
     proven(&machine, first)?;
 

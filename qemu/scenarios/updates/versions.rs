@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use image::enrolment::SigningKey;
 use memchr::memmem;
 use payload::verity::{Hasher, Parameters};
-use release::{Digest, Keys as Known, Verity, Version};
-use release_folder::{ImageFiles, ReleaseInfo, ReleaseSpec, build_release, generate_keys};
+use release::{Digest, Verity, Version};
+use release_folder::{ImageFiles, ReleaseInfo, ReleaseSpec, build_release, create_unencrypted};
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
@@ -22,6 +22,8 @@ const BOARD: &str = "amd64-usr";
 const QUICK: i32 = 1;
 /// Offset of the erofs superblock.
 const SUPERBLOCK: usize = 1024;
+/// Seconds that releases and keys are valid.
+const VALIDITY: u64 = 86_400;
 const CHUNK: usize = 4 << 20;
 const VERITY_PARTITION: &str = "USR-A-verity";
 /// Offsets in dm-verity's superblock.
@@ -60,32 +62,28 @@ const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n
 /// Signing keys, and what machines need to trust them.
 pub struct Keys {
     folder: PathBuf,
-    /// Public keys in text form.
-    pub release: String,
-    pub channel: String,
+    /// The content of `root.json`.
+    pub root: String,
     /// Signs boot images for Secure Boot.
     pub secure_boot: Option<SigningKey>,
 }
 
 impl Keys {
     pub fn make(folder: &Path) -> Result<Self, Failure> {
-        generate_keys(folder, "test", None).map_err(other)?;
-        let read = |kind: &str| {
-            let path = folder.join(kind).join("test.pub");
-            fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })
-        };
-        Ok(Self {
-            release: read("release")?,
-            channel: read("channel")?,
-            secure_boot: None,
-            folder: folder.to_owned(),
-        })
+        let path = create_unencrypted(folder, "test", now() + VALIDITY).map_err(other)?.root;
+        let root = fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })?;
+        Ok(Self { root, secure_boot: None, folder: folder.to_owned() })
     }
 
     /// Path of the channel's secret key.
     pub fn channel_key(&self) -> PathBuf {
         release_folder::secret_key_path(&self.folder, "channel")
     }
+}
+
+/// Unix time in seconds.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 fn other(error: impl std::error::Error) -> Failure {
@@ -153,8 +151,6 @@ fn make_release(
     older: &[&str],
     releases: &Path,
 ) -> Result<(), Failure> {
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let info = ReleaseInfo {
         appid: APPID.to_owned(),
         board: BOARD.to_owned(),
@@ -162,16 +158,14 @@ fn make_release(
         version: version.parse::<Version>().map_err(other)?,
         epoch: 0,
         build_time: 1,
-        expires: now + 86_400,
+        expires: now() + VALIDITY,
         min_from: None,
         notes_url: None,
     };
     let secret = release_folder::SigningKey::read(&keys.folder.join("release.key")).map_err(other)?;
-    let mut known = Known::default();
-    known.add("test", &keys.release).map_err(other)?;
     let older: Vec<PathBuf> = older.iter().map(|version| releases.join(version)).collect();
     let images = images.clone();
-    let spec = ReleaseSpec { images, info, secret: &secret, older: &older, keys: &known, level: QUICK };
+    let spec = ReleaseSpec { images, info, secret: &secret, older: &older, keys: &keys.folder, level: QUICK };
     build_release(&spec, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
 }
 

@@ -22,10 +22,10 @@ use machines::image::Image;
 use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
-use update_core::roots::version;
+use tuf::Root;
+use update_core::roots::{FILE, file, version};
 use update_engine::{
     Failure, ImageFiles, Isolation, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy,
-    TrustAnchors, trust_anchors_of,
 };
 
 use crate::boot_image::{keep, keep_tree, mounts_erofs};
@@ -51,7 +51,7 @@ pub struct ChannelImageRequest<'a> {
     pub version: Option<&'a str>,
     /// `None` uses a server on this machine if it has a version of the channel.
     pub server: Option<&'a Source>,
-    /// Folder with the public keys in `release` and `channel`.
+    /// Folder with the trusted root.
     pub keys: Option<&'a Path>,
     pub on: BackendKind,
     pub keep_in: &'a Path,
@@ -77,8 +77,8 @@ impl ChannelImageError {
         };
         match self {
             Self::Server { source, .. } if source.is_signature() => Some(
-                "--keys DIR sets the trusted public keys (release/*.pub, channel/*.pub); the default is those of `keelson \
-                 keys` and of this checkout"
+                "--keys DIR sets the folder of the trusted root (N.root.json or root.json); the default is the newest of \
+                 `keelson keys` and of this checkout"
                     .to_owned(),
             ),
             Self::Server { channel, source, .. } if source.http_status == Some(404) => {
@@ -126,7 +126,7 @@ fn published(
     source: &Source,
     query: MachineSpec<'_>,
     version: Option<&Version>,
-    keys: &TrustAnchors,
+    root: &[u8],
 ) -> Result<PublishedRelease, ChannelImageError> {
     let (channel, server) = (query.channel.to_owned(), source.name());
     let isolation = Isolation::own_program();
@@ -135,16 +135,29 @@ fn published(
             &format!("{url}/files/{APP}"),
             version,
             query,
-            keys,
+            root,
             PATIENCE,
             &isolation,
         ),
-        Source::Folder(data) => match channel_server::release_folder(data, query.appid, &channel, version) {
-            Ok(folder) => PublishedRelease::from_folder(&folder, query, keys, &isolation),
+        Source::Folder(data) => match server_folders(data, query.appid, &channel, version) {
+            Ok((folder, metadata)) => {
+                PublishedRelease::from_folder(&folder, &metadata, query, root, &isolation)
+            }
             Err(error) => return Err(ChannelImageError::Folder { channel, server, source: Box::new(error) }),
         },
     };
     found.map_err(|source| ChannelImageError::Server { channel, server, source })
+}
+
+/// The folders of a release and of its metadata in a server's data folder.
+fn server_folders(
+    data: &Path,
+    appid: &str,
+    channel: &str,
+    version: Option<&Version>,
+) -> Result<(PathBuf, PathBuf), ReleaseFolderError> {
+    let release = channel_server::release_folder(data, appid, channel, version)?;
+    Ok((release, channel_server::metadata_folder(data, appid)?))
 }
 
 /// The image of the channel's version; `None` if no known server has one.
@@ -167,7 +180,7 @@ pub fn find(
     image::release::check_channel(request.channel)?;
     let version = request.version.map(str::parse::<Version>).transpose().context("$image_version")?;
     let query = MachineSpec { appid: &about.update.appid, board: &about.board, channel: request.channel };
-    let published = published(&source, query, version.as_ref(), &authorities(request, &checkout)?)?;
+    let published = published(&source, query, version.as_ref(), &trusted_root(request, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);
@@ -198,14 +211,32 @@ fn with_disk_full_context(error: anyhow::Error, folders: &[&Path]) -> anyhow::Er
     }
 }
 
-/// Trusted keys: those in `keys`, or the user's own and those that the checkout's images trust.
-fn authorities(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<TrustAnchors> {
+/// The bytes of the trusted root: the newest in `keys`, or of the user's own and the one that the checkout's images trust.
+fn trusted_root(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<Vec<u8>> {
     let folders: Vec<_> = match request.keys {
         Some(folder) => vec![folder.to_path_buf()],
         None => location::folder().into_iter().chain([checkout.join(location::PINNED)]).collect(),
     };
-    let roots = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
-    Ok(trust_anchors_of(&folders, roots.into_iter().flatten().max_by_key(version))?)
+    let mut found = Vec::new();
+    for folder in &folders {
+        let read =
+            |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
+        if let Some(root) = latest_complete(folder)? {
+            found.push((version(&root), read(folder.join(file(version(&root))))?));
+        }
+        // As an image has it.
+        let pinned = folder.join(FILE);
+        if pinned.exists() {
+            let bytes = read(pinned.clone())?;
+            let root = Root::first(&bytes).with_context(|| format!("invalid root {}", pinned.display()))?;
+            found.push((version(&root), bytes));
+        }
+    }
+    let newest = found.into_iter().max_by_key(|(version, _)| *version).map(|(_, bytes)| bytes);
+    newest.with_context(|| {
+        let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        format!("there is no trusted root in {} (keelson keys creates one)", names.join(" and "))
+    })
 }
 
 struct ImageBuilder<'a> {

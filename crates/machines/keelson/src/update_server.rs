@@ -197,6 +197,23 @@ impl UpdateServer {
         self.call(|| request.query_pairs(query.iter().copied()).call())
     }
 
+    /// A file of metadata, `None` if the server has none.
+    pub fn metadata(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let app = utf8_percent_encode(&self.app, &SEGMENT);
+        let url = format!("{}/files/{app}/metadata/{name}", self.url);
+        let response = self.agent.get(&url).call();
+        let mut response =
+            response.with_context(|| format!("cannot reach the channel server at {}", self.url))?;
+        match response.status().as_u16() {
+            200 => {
+                let body = response.body_mut().with_config().limit(RESPONSE_MAX).read_to_vec();
+                body.map(Some).with_context(|| format!("cannot read {url}"))
+            }
+            404 => Ok(None),
+            status => bail!("unexpected status {status} from {url}: is it a channel server?"),
+        }
+    }
+
     /// The activity log, newest first.
     pub fn activity(&self) -> anyhow::Result<Value> {
         let request = self.agent.get(format!("{}/api/activity", self.url));

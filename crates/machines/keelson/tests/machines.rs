@@ -9,14 +9,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use folder_machine::{Images, Machine, Releases, release, releases};
-use release_folder::{latest_complete, secret_key_path};
+use release_folder::secret_key_path;
 use serde_json::Value;
 use update_core::roots::version;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
 use update_engine::{
     CheckOutcome, Failure, ImageFiles, Isolation, MachineSpec, Observer, Outcome, PublishedRelease,
-    RetryPolicy, TrustAnchors, trust_anchors_of,
+    RetryPolicy, TrustStore,
 };
 
 struct Quiet;
@@ -169,17 +169,17 @@ impl Fetched {
     }
 }
 
-fn keys(folder: &Path) -> TrustAnchors {
-    trust_anchors_of(&[folder.to_path_buf()], None).unwrap()
+fn root(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("1.root.json")).unwrap()
 }
 
-fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<PublishedRelease, Failure> {
+fn published(server: &Server, channel: &str, root: &[u8]) -> Result<PublishedRelease, Failure> {
     let query = MachineSpec { appid: APP, board: "amd64-usr", channel };
     PublishedRelease::from_server(
         &format!("{}files/keelson", server.url),
         None,
         query,
-        keys,
+        root,
         PATIENCE,
         &Isolation::InProcess,
     )
@@ -191,18 +191,20 @@ fn new_machines_download_a_published_version() {
     let releases = releases();
     let Releases { with_delta, new, .. } = &*releases;
     let server = Server::start();
-    let trusted = keys(&releases.keys);
-    let refused =
-        |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
-    assert!(refused("alpha", &trusted).contains("channel alpha has no version"));
+    let trusted = root(&releases.keys);
+    let refused = |channel: &str, root: &[u8]| published(&server, channel, root).err().unwrap().message;
+    assert!(refused("alpha", &trusted).contains("timestamp.json: the repository does not have it"));
     server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
     // A paused rollout does not affect it.
     server.succeed(&["channel", "pause", "alpha"]);
-    assert!(refused("gamma", &trusted).contains("channel gamma does not exist"));
+    for channel in ["beta", "gamma"] {
+        let expected = format!("channel {channel} has no version for amd64-usr");
+        assert!(refused(channel, &trusted).contains(&expected));
+    }
     let foreign = tempfile::tempdir().unwrap();
-    release_folder::generate_keys(foreign.path(), "foreign", None).unwrap();
-    assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
-    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no trusted key"));
+    release_folder::create_unencrypted(foreign.path(), "foreign", 4_000_000_000).unwrap();
+    let unsigned = "timestamp.json: signed by 0 of 1 keys of role timestamp";
+    assert!(refused("alpha", &root(foreign.path())).contains(unsigned));
     let found = published(&server, "alpha", &trusted).unwrap();
     assert_eq!(found.release.version, new.version);
 
@@ -227,14 +229,16 @@ fn new_machines_download_a_published_version() {
     // The same from a server's data folder, while the server runs.
     let data = server.folder.path().join(".local/state/keelson/updates");
     let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
+    let metadata = channel_server::metadata_folder(&data, APP).unwrap();
     let query = MachineSpec { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = PublishedRelease::from_folder(&folder, query, &trusted, &Isolation::InProcess).unwrap();
+    let found =
+        PublishedRelease::from_folder(&folder, &metadata, query, &trusted, &Isolation::InProcess).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
     assert!(copy.matches(new));
     let other = MachineSpec { channel: "beta", ..query };
     assert!(
-        PublishedRelease::from_folder(&folder, other, &trusted, &Isolation::InProcess).is_err(),
+        PublishedRelease::from_folder(&folder, &metadata, other, &trusted, &Isolation::InProcess).is_err(),
         "it is signed for alpha alone"
     );
 }
@@ -242,11 +246,9 @@ fn new_machines_download_a_published_version() {
 #[test]
 fn a_changed_byte_of_what_is_published_is_never_used() {
     let releases = releases();
-    let folder = tempfile::tempdir().unwrap();
-    let with_delta = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
     let server = Server::start();
-    server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
-    let trusted = keys(&releases.keys);
+    server.succeed(&["publish", "--channel", "alpha", releases.full_only.folder.to_str().unwrap()]);
+    let trusted = root(&releases.keys);
     let at = server.folder.path().join(".local/state/keelson/updates/releases");
     let blob = files(&at)
         .into_iter()
@@ -270,12 +272,13 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// A stolen release key is revoked with two of the three root keys, which are stored in different places. The machine
-/// follows the new root, rejects the old key's signatures and accepts the new key's.
+/// follows the new root, refuses what the thief signs, and installs what the new key signed.
 #[test]
 fn an_operator_rotates_and_a_machine_follows() {
     let releases = releases();
     let work = tempfile::tempdir().unwrap();
-    let (keys, safe) = (work.path().join("keys"), work.path().join("safe"));
+    let (keys, safe, stolen) =
+        (work.path().join("keys"), work.path().join("safe"), work.path().join("stolen"));
     let at = |path: &Path| path.to_str().unwrap().to_owned();
     let run = |arguments: &[&str]| -> String {
         let output = keelson(work.path()).args(arguments).output().unwrap();
@@ -283,21 +286,18 @@ fn an_operator_rotates_and_a_machine_follows() {
         String::from_utf8(output.stdout).unwrap()
     };
     run(&["keys", "--out", &at(&keys), "--name", "test", "--no-password"]);
-    let signed_by = |name: &str| {
-        let folder = work.path().join(name);
-        release(&releases.new, &keys, &[], &folder);
-        at(&folder)
-    };
+    folder_machine::copy(&keys, &stolen);
     // Two of the root keys are stored elsewhere.
     std::fs::create_dir(&safe).unwrap();
     for name in ["root-2.key", "root-3.key"] {
         std::fs::rename(keys.join(name), safe.join(name)).unwrap();
+        std::fs::remove_file(stolen.join(name)).unwrap();
     }
     let machine = Machine::new();
-    machine.set_image_root(&std::fs::read(keys.join("1.root.json")).unwrap());
+    machine.set_image_root(&root(&keys));
     let server = Server::with_key(&secret_key_path(&keys, "channel"));
-    let old = signed_by("old");
-    server.succeed(&["publish", "--channel", "alpha", &old]);
+    let good = release(&releases.new, &keys, &[], &work.path().join("good")).folder;
+    server.succeed(&["publish", "--channel", "alpha", &at(&good)]);
     server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
 
     let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release", "--no-password"]);
@@ -312,27 +312,28 @@ fn an_operator_rotates_and_a_machine_follows() {
     let output = run(&["keys", "sign", &at(&keys.join("2.root.json")), "--collect", &copy]);
     assert!(
         output.contains("signed by root-1, root-3 of root version 1")
-            && output.contains("Next: keelson keys publish")
+            && output.contains("targets version 3, 1 release, signed by test.v2")
+            && output.contains("Next: keelson keys publish"),
+        "{output}"
     );
     let output = server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
-    assert_eq!(output, "published root version 2; machines accept it at their next check\n");
+    let expected =
+        "published root version 2 and targets version 3; machines accept them at their next check\n";
+    assert_eq!(output, expected);
 
-    let failure = server.check(&machine).outcome.unwrap_err();
-    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
-    assert_eq!(version(&machine.updater().trusted_root().unwrap().unwrap()), 2);
-    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
-    // The same version, signed by the new key, is on another server, because a published version never changes.
-    let other = Server::with_key(&secret_key_path(&keys, "channel"));
-    other.succeed(&["keys", "publish", "--keys", &at(&keys)]);
-    other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server trusts");
-    other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);
-    let checked = other.check(&machine);
+    // The thief has the release key, and not two root keys.
+    let evil = release(&Images::new("4.0.0"), &stolen, &[], &work.path().join("evil")).folder;
+    server.fail(&["publish", "--channel", "alpha", &at(&evil)], "targets.json does not list version 4.0.0");
+    let checked = server.check(&machine);
     assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
     machine.assert_bootable();
     assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
-    // A new machine rejects the old key as well, although its public key is still in the folder.
-    let trusted = trust_anchors_of(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
-    let failure = published(&server, "alpha", &trusted).err().unwrap();
-    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
-    published(&other, "alpha", &trusted).unwrap();
+    let updater = machine.updater();
+    let settings = machine.settings("GROUP=alpha\n");
+    assert_eq!(version(TrustStore::open(&updater.paths, &settings).unwrap().root()), 2);
+    let failure = updater.apply(&settings, &evil, UpdateOptions::default(), &Quiet).unwrap_err();
+    assert!(failure.message.contains("targets.json: signed by 0 of 1 keys of role targets"), "{failure}");
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
+    // A new machine with the first root follows as well.
+    assert_eq!(published(&server, "alpha", &root(&keys)).unwrap().release.version, releases.new.version);
 }

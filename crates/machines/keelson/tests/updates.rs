@@ -8,11 +8,15 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use minisign::KeyPair;
 use release::{Blob, Digest, Image, Images, Payload, Release, SCHEMA, SEGMENTS, Verity};
+use release_folder::{SigningKey, copy_roots, create_unencrypted, latest_complete, load_targets};
 use serde_json::Value;
 use sha2::Digest as _;
+use tuf::ListedSigner;
+use update_core::repository::{add_release, next_targets};
 
+/// Below the home directory.
+const KEYS: &str = ".config/keelson/keys";
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 
 fn keelson(folder: &Path) -> Command {
@@ -113,10 +117,56 @@ fn write_release(folder: &Path, version: &str) {
         notes_url: None,
     };
     let bytes = release.to_bytes().unwrap();
-    let keys = KeyPair::generate_unencrypted_keypair().unwrap();
-    let signature = minisign::sign(None, &keys.sk, &*bytes, None, None).unwrap().into_string();
-    std::fs::write(folder.join("release.json"), bytes).unwrap();
-    std::fs::write(folder.join("release.json.sig"), signature).unwrap();
+    std::fs::write(folder.join("release.json"), &bytes).unwrap();
+    list(folder, &release, &bytes);
+}
+
+/// Lists a release as `keelson release` does. The keys are where the server and `publish` find them.
+fn list(folder: &Path, release: &Release, bytes: &[u8]) {
+    let keys = folder.parent().unwrap().join(KEYS);
+    if !keys.exists() {
+        create_unencrypted(&keys, "own", 4_000_000_000).unwrap();
+    }
+    let root = latest_complete(&keys).unwrap().unwrap();
+    let before = load_targets(&keys, &root).unwrap();
+    let mut targets = next_targets(&root, before.as_ref()).unwrap();
+    add_release(&mut targets, release, bytes).unwrap();
+    let secret = SigningKey::read(&keys.join("release.key")).unwrap();
+    let signer = ListedSigner::of(&root.roles.targets, &root.keys, secret.signer()).unwrap();
+    let signed = tuf::sign(targets, &[&signer]).unwrap().to_bytes().unwrap();
+    for folder in [folder, &keys] {
+        std::fs::write(folder.join("targets.json"), &signed).unwrap();
+    }
+    copy_roots(&keys, folder).unwrap();
+}
+
+/// A second machine with the same release key publishes, and does not know what the first one published.
+#[test]
+fn two_machines_publish_with_one_release_key() {
+    let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    write_release(&one.path().join("2.0.0"), "2.0.0");
+    folder_machine::copy(&one.path().join(KEYS), &two.path().join(KEYS));
+    write_release(&one.path().join("3.0.0"), "3.0.0");
+    let server = Server::start(one.path());
+    for version in ["2.0.0", "3.0.0"] {
+        done(one.path(), &server, &["publish", "--channel", "alpha", version]);
+    }
+    write_release(&two.path().join("4.0.0"), "4.0.0");
+    let token = one.path().join(".local/state/keelson/updates/admin.token");
+    let publish = ["publish", "--channel", "beta", "4.0.0", "--token-file", token.to_str().unwrap()];
+    assert_eq!(done(two.path(), &server, &publish), "channel beta is at 4.0.0\n");
+    let listed = |folder: &Path| {
+        let root = latest_complete(&folder.join(KEYS)).unwrap().unwrap();
+        let targets = load_targets(&folder.join(KEYS), &root).unwrap().unwrap().targets;
+        targets.into_keys().filter_map(|path| Some(path.split('/').nth(2)?.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(two.path()), ["2.0.0", "3.0.0", "4.0.0"]);
+    // The channel's target is signed, so the list of the server has it.
+    done(one.path(), &server, &["channel", "set", "alpha", "2.0.0"]);
+    assert!(server.check("m1", "1.0.0").contains("<manifest version=\"2.0.0\">"));
+    // The first machine gets the list of the second one with its next publication.
+    done(one.path(), &server, &["keys", "publish"]);
+    assert_eq!(listed(one.path()), ["2.0.0", "3.0.0", "4.0.0"]);
 }
 
 #[test]

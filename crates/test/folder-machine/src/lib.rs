@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
-use release::{Digest, Keys, Verity, Version};
+use release::{Digest, Verity, Version};
 use release_folder::{
-    BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, generate_keys,
+    BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, create_unencrypted,
 };
 use tempfile::TempDir;
 use update_core::slots::BootState;
@@ -56,17 +56,35 @@ pub fn releases() -> Arc<Releases> {
     }
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    generate_keys(&keys, "test", None).unwrap();
+    create_unencrypted(&keys, "test", BUILT * 2).unwrap();
     let [old, new] = ["2.0.0", "3.0.0"].map(Images::new);
     let at = |name: &str| folder.path().join(name);
     let oldest = release(&old, &keys, &[], &at("2.0.0"));
-    let with_delta = release(&new, &keys, std::slice::from_ref(&oldest.folder), &at("3.0.0"));
+    // A list has one release of a version.
+    let others = at("keys-delta");
+    copy(&keys, &others);
+    let with_delta = release(&new, &others, std::slice::from_ref(&oldest.folder), &at("3.0.0"));
     let full_only = release(&new, &keys, &[], &at("3.0.0-full"));
     let releases = Arc::new(Releases { keys, old, new, with_delta, full_only, _folder: folder });
     *shared = Arc::downgrade(&releases);
     releases
 }
 
+/// Copies a folder of keys.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Builds a release, which the list in `keys` has afterwards.
 pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> BuiltRelease {
     let files = tempfile::tempdir().unwrap();
     let [usr, uki] = ["usr", "uki"].map(|name| files.path().join(name));
@@ -84,10 +102,8 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Bu
         notes_url: None,
     };
     let secret = SigningKey::read(&keys.join("release.key")).unwrap();
-    let mut known = Keys::default();
-    known.add("test", &fs::read_to_string(keys.join("release/test.pub")).unwrap()).unwrap();
     let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    let spec = ReleaseSpec { images, info, secret: &secret, older, keys: &known, level: 3 };
+    let spec = ReleaseSpec { images, info, secret: &secret, older, keys, level: 3 };
     build_release(&spec, to, &mut |_, _| ()).unwrap()
 }
 
@@ -185,10 +201,7 @@ impl Machine {
         put("usr/share/coreos/release", release.as_bytes());
         put("usr/share/coreos/update.conf", b"SERVER=\n");
         put("etc/coreos/update.conf", b"GROUP=alpha\n");
-        for kind in ["release", "channel"] {
-            let key = fs::read(keys.join(kind).join("test.pub")).unwrap();
-            put(&format!("usr/share/keelson/keys/{kind}/test.pub"), &key);
-        }
+        put("usr/share/keelson/keys/root.json", &fs::read(keys.join("1.root.json")).unwrap());
         put(&format!("boot/EFI/Linux/keelson_{}.efi", old.version), &old.uki);
         let machine = Self { root, releases: releases.clone() };
         machine.make_disk(old);

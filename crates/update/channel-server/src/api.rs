@@ -7,97 +7,24 @@ use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use release::FileName;
-use rollout::{OperateError, Policy, Track, UpdateState, is_identifier};
+use rollout::{Policy, Track, UpdateState, is_identifier};
 use semver::Version;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use update_core::roots::{Role, expires, named_keys};
 
-use crate::body::{HttpResponse, error_response, json as json_response};
+use crate::api_error::{ApiError, app_key};
+use crate::body::{HttpResponse, json as json_response};
 use crate::endpoint::Change;
 use crate::files::FilesError;
+use crate::keys_api;
 use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
-use crate::overview::expiry_warning;
 use crate::release_id::ReleaseId;
-use crate::roots::RootError;
+use crate::repository::check_package;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
-
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    #[error("not found, or the method is not supported")]
-    NotFound,
-    #[error("invalid request body: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("invalid version {0:?}")]
-    InvalidVersion(String),
-    #[error(transparent)]
-    Track(#[from] rollout::ParseTrackError),
-    #[error("{}", causes(.0))]
-    Operate(#[from] OperateError),
-    #[error("{}", causes(.0))]
-    Files(#[from] FilesError),
-    #[error("{}", causes(.0))]
-    Root(#[from] RootError),
-    #[error("invalid {what} {text:?}")]
-    InvalidText { what: &'static str, text: String },
-    #[error("cannot save the change: {0}")]
-    Store(#[from] crate::store::StoreError),
-    #[error("internal error: the task failed")]
-    TaskFailed,
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-impl ApiError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Operate(
-                OperateError::AppNotFound(_)
-                | OperateError::ChannelNotFound(_)
-                | OperateError::GroupNotFound(_)
-                | OperateError::MachineNotFound(_)
-                | OperateError::PackageNotFound(..),
-            ) => StatusCode::NOT_FOUND,
-            Self::Operate(
-                OperateError::ContentsDiffer(_)
-                | OperateError::InUse(..)
-                | OperateError::ChannelInUse(..)
-                | OperateError::NotForChannel { .. }
-                | OperateError::Banned(..)
-                | OperateError::EmptyChannel(_),
-            )
-            | Self::Files(FilesError::AlreadyPublished(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
-            Self::Root(RootError::AlreadyPublished(_) | RootError::Older { .. } | RootError::TooMany(_)) => {
-                StatusCode::CONFLICT
-            }
-            Self::Root(RootError::Io(..))
-            | Self::Files(FilesError::Io(..))
-            | Self::Store(_)
-            | Self::TaskFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    pub fn response(&self) -> HttpResponse {
-        if self.status().is_server_error() {
-            tracing::error!(error = %self, "a request to the API failed");
-        }
-        error_response(self.status(), self)
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,13 +69,6 @@ struct PublishRequest {
     channel: Option<Track>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RootRequest {
-    /// The content of `N.root.json`.
-    root: String,
-}
-
 fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
 }
@@ -172,7 +92,7 @@ pub async fn apply_change(
 ) -> Result<Value, ApiError> {
     match (change, parameters) {
         (Change::Publish, [app]) => return publish(server, app, parse_body(body)?).await,
-        (Change::PublishRoot, [app]) => return publish_root(server, app, parse_body(body)?).await,
+        (Change::PublishMetadata, [app]) => return keys_api::publish(server, app, parse_body(body)?).await,
         _ => {}
     }
     let (result, pending) = {
@@ -257,11 +177,6 @@ fn operate(
     Ok(json!({ "ok": true }))
 }
 
-fn app_key(server: &Server, app: &str) -> Result<String, ApiError> {
-    let key = server.state.lock().app(app).map(|(key, _)| key.to_owned());
-    Ok(key.ok_or_else(|| OperateError::AppNotFound(app.to_owned()))?)
-}
-
 fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
     let app = app_key(server, app)?;
     if !is_identifier(arch) {
@@ -276,19 +191,21 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
         return Err(ApiError::InvalidText { what: "files_at", text: text.clone() });
     }
     let release = release_id(server, app, &publish.arch, publish.version)?;
+    let repositories = &server.repositories;
+    let stored = repositories.targets(&release.app);
+    let stored = stored.ok_or_else(|| FilesError::Listed(repositories.missing(&release.app)))?;
     let (shared, release_of_task) = (server.clone(), release.clone());
     let finished = tokio::task::spawn_blocking(move || {
-        let root_keys = shared.roots.release_keys(&release_of_task.app);
-        shared.files.publish(
-            &release_of_task,
-            root_keys.as_ref().unwrap_or(&shared.keys),
-            publish.files_at,
-            now(),
-        )
+        shared.files.publish(&release_of_task, &stored.targets, publish.files_at, now())
     });
     let package = finished.await.map_err(|_| ApiError::TaskFailed)??;
     let version = package.version.clone();
     let response = json!({ "ok": true, "version": version, "channel": publish.channel });
+    // Newer targets may have dropped the release meanwhile, which was not published until now.
+    let _guard = repositories.of(&release.app)?.changing.clone().lock_owned().await;
+    if let Some(newest) = repositories.targets(&release.app) {
+        check_package(&newest.targets, &package).map_err(FilesError::Listed)?;
+    }
     let (result, pending) = {
         let mut state = server.state.lock();
         let result = state.add_package(&release.app, package).and_then(|()| match &publish.channel {
@@ -303,31 +220,6 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     };
     server.commit(pending).await?;
     Ok(result?)
-}
-
-/// Publishes root metadata. `online_key_counts` reports whether the online key is one of its channel keys. If not,
-/// machines that follow the root reject this server's timestamps.
-async fn publish_root(server: &Arc<Server>, app: &str, new: RootRequest) -> Result<Value, ApiError> {
-    let app = app_key(server, app)?;
-    let shared = server.clone();
-    let received = tokio::task::spawn_blocking(move || {
-        let version = shared.roots.add(&app, new.root.as_bytes())?;
-        Ok::<_, RootError>((version, shared.roots.newest(&app)))
-    });
-    let (version, newest) = received.await.map_err(|_| ApiError::TaskFailed)??;
-    let online = server.signer.lock().public();
-    let channel_keys = newest.map(|root| named_keys(&root, Role::Channel)).unwrap_or_default();
-    let counts = online.is_some_and(|online| channel_keys.iter().any(|key| key.is_key(&online)));
-    tracing::info!(version, online_key_counts = counts, "root metadata was published");
-    Ok(json!({ "ok": true, "version": version, "online_key_counts": counts }))
-}
-
-/// `GET /api/apps/APP/keys`: the versions of the root metadata, and the expiry of the newest.
-pub fn roots(server: &Server, app: &str) -> Result<Value, ApiError> {
-    let app = app_key(server, app)?;
-    let (versions, newest) = (server.roots.versions(&app), server.roots.newest(&app));
-    let warning = newest.as_ref().and_then(|root| expiry_warning(root, now()));
-    Ok(json!({ "versions": versions, "expires": newest.as_ref().map(expires), "warning": warning }))
 }
 
 fn is_url(text: &str) -> bool {

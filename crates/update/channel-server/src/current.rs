@@ -6,6 +6,7 @@ use rollout::{Package, Track, UpdateState};
 use semver::Version;
 
 use crate::release_id::{RELEASES, ReleaseId};
+use crate::repository::FOLDER;
 use crate::store::{Store, StoreError};
 
 /// Why a channel has no release for a new machine.
@@ -60,6 +61,16 @@ pub fn current<'a>(
     }
 }
 
+/// The folder of the metadata of `app`, roots and targets, within the server's folder `data`.
+///
+/// # Errors
+/// The database cannot be read or is damaged, or has no such application.
+pub fn metadata_folder(data: &Path, app: &str) -> Result<PathBuf, ReleaseFolderError> {
+    let state = Store::read(data)?;
+    let (key, _) = state.app(app).ok_or_else(|| NoRelease::App(app.to_owned()))?;
+    Ok(data.join(FOLDER).join(key))
+}
+
 /// The folder of the release that `channel` of `app` points to, or of `version`, within the server's folder `data`. A
 /// server may be running on it.
 ///
@@ -71,7 +82,7 @@ pub fn release_folder(
     channel: &str,
     version: Option<&Version>,
 ) -> Result<PathBuf, ReleaseFolderError> {
-    let state = Store::read(data)?.state;
+    let state = Store::read(data)?;
     let track: Track =
         channel.parse().map_err(|why| ReleaseFolderError::Name { channel: channel.to_owned(), why })?;
     let (key, package) = match version {

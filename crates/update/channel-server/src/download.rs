@@ -1,6 +1,4 @@
-//! `/files/APP/GROUP/VERSION/NAME`: the files of a release, with byte ranges, and `/files/APP/GROUP/timestamp.json`: the
-//! channel's current version, for checks and for provisioning new machines. In both folders is the root metadata,
-//! `N.root.json`: machines request the next version until the response is 404.
+//! `/files/APP/GROUP/VERSION/NAME`: the files of a release, with byte ranges.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,7 +12,7 @@ use hyper::header::{
     LOCATION, RANGE, RETRY_AFTER,
 };
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use release::{Digest, FileName, files};
+use release::{FileName, files};
 use rollout::Track;
 use semver::Version;
 use tokio::runtime::Handle;
@@ -22,16 +20,14 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
 use crate::body::{Body, HttpResponse, text};
-use crate::current::current;
 use crate::limits::{CHUNK_BYTES, CHUNK_TIMEOUT, CHUNKS_AHEAD};
 use crate::range::{ByteRange, parse_range};
 use crate::release_id::ReleaseId;
-use crate::server::{Server, now};
-use crate::update::timestamp;
+use crate::server::Server;
 
-const OCTETS: &str = "application/octet-stream";
+pub const OCTETS: &str = "application/octet-stream";
 
-/// `parameters` are those of the path: three for a file of a channel, four for a file of a version.
+/// `parameters` are those of the path.
 pub async fn download(
     server: &Arc<Server>,
     parameters: &[&str],
@@ -39,9 +35,6 @@ pub async fn download(
     headers: &HeaderMap,
 ) -> HttpResponse {
     let not_found = || text(StatusCode::NOT_FOUND, "no such file\n");
-    if let [app, group, name] = parameters {
-        return channel_file(server, app, group, name).await;
-    }
     let [app, group, version, name] = parameters else { return not_found() };
     let (Ok(track), Ok(version), Ok(name)) =
         (group.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
@@ -52,24 +45,12 @@ pub async fn download(
         let state = server.state.lock();
         state.app(app).and_then(|(key, found)| {
             let package = found.package(&version, track.arch())?.clone();
-            let channel = found.channels.get(&found.groups.get(&track)?.group.channel)?;
-            let in_channel = channel.package.as_ref() == Some(&version) || channel.floors.contains(&version);
-            Some((key.to_owned(), package, in_channel))
+            found.groups.get(&track)?;
+            Some((key.to_owned(), package))
         })
     };
-    let Some((app, package, in_channel)) = found else { return not_found() };
-    let is_timestamp = [files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name.as_str());
-    if is_timestamp {
-        // No timestamp for a version that the channel does not have.
-        return match package.release_sha256.filter(|_| in_channel) {
-            Some(release) => timestamp_response(server, &track, &version, &release, name.as_str()).await,
-            None => not_found(),
-        };
-    }
-    if let Some(bytes) = server.roots.file(&app, name.as_str()) {
-        return crate::body::response(StatusCode::OK, OCTETS, bytes);
-    }
-    let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
+    let Some((app, package)) = found else { return not_found() };
+    let is_metadata = name.as_str() == files::RELEASE;
     let mut all = std::iter::once(&package.payload).chain(&package.further);
     let file = all.find(|file| file.name == name.as_str());
     if !is_metadata && file.is_none() {
@@ -83,45 +64,6 @@ pub async fn download(
     serve(server, &release, &name, etag, method, headers).await
 }
 
-/// The signed timestamp of a channel, for its current version, or root metadata.
-async fn channel_file(server: &Server, app: &str, group: &str, name: &str) -> HttpResponse {
-    let not_found = |why: &dyn std::fmt::Display| text(StatusCode::NOT_FOUND, format!("{why}\n"));
-    let Ok(track) = group.parse::<Track>() else { return not_found(&"no such channel") };
-    if ![files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name) {
-        let known = server.state.lock().app(app).map(|(key, _)| key.to_owned());
-        return match known.and_then(|app| server.roots.file(&app, name)) {
-            Some(bytes) => crate::body::response(StatusCode::OK, OCTETS, bytes),
-            None => not_found(&"no such file"),
-        };
-    }
-    let found = current(&server.state.lock(), app, &track)
-        .map(|(_, package)| (package.version.clone(), package.release_sha256.clone()));
-    match found {
-        Ok((version, Some(release))) => timestamp_response(server, &track, &version, &release, name).await,
-        Ok((version, None)) => not_found(&format_args!("version {version} has no signed metadata")),
-        Err(nothing) => not_found(&nothing),
-    }
-}
-
-async fn timestamp_response(
-    server: &Server,
-    track: &Track,
-    version: &Version,
-    release: &str,
-    name: &str,
-) -> HttpResponse {
-    let signed = match release.parse::<Digest>() {
-        Ok(release) => timestamp(server, track, version, release, now()).await,
-        Err(_) => None,
-    };
-    let Some(signed) = signed else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "cannot sign the timestamp\n");
-    };
-    let is_signature = name == files::TIMESTAMP_SIGNATURE;
-    let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
-    crate::body::response(StatusCode::OK, OCTETS, bytes)
-}
-
 fn redirect(url: &str) -> HttpResponse {
     let mut response = text(StatusCode::FOUND, "the file is on another server\n");
     match HeaderValue::from_str(url) {
@@ -131,7 +73,8 @@ fn redirect(url: &str) -> HttpResponse {
     response
 }
 
-async fn serve(
+/// A file of a published release.
+pub async fn serve(
     server: &Arc<Server>,
     release: &ReleaseId,
     name: &FileName,

@@ -5,6 +5,8 @@ pub enum Endpoint {
     /// Omaha.
     Update,
     File,
+    Metadata,
+    Target,
     Health,
     Config,
     Metrics,
@@ -14,6 +16,7 @@ pub enum Endpoint {
     UploadedFiles,
     Upload,
     Roots,
+    Targets,
     Change(Change),
 }
 
@@ -57,7 +60,7 @@ pub enum Change {
     RemovePackage,
     Ban,
     Unban,
-    PublishRoot,
+    PublishMetadata,
     NameInstance,
     ForgetInstance,
     ResetInstance,

@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use release::{Blob, Digest, FileName, Keys, MAX_RELEASE, MAX_SIGNATURE, Release, files};
+use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
 use semver::Version;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tuf::Targets;
 
 use crate::limits::{CHUNK_BYTES, FILE_BYTES};
 use crate::release_id::{RELEASES, ReleaseId};
+use crate::repository::{ListedError, check_listed};
 
 const UPLOADS: &str = "uploads";
 const PARTIAL: &str = ".part";
@@ -39,10 +41,8 @@ pub enum FilesError {
     Metadata(#[from] release::MetadataError),
     #[error("release.json is for another release: {0}")]
     Mismatch(String),
-    #[error("release.json.sig is not valid UTF-8")]
-    InvalidSignatureText,
-    #[error("release.json is not signed by a key that this server trusts")]
-    Signature(#[from] release::SignatureError),
+    #[error(transparent)]
+    Listed(#[from] ListedError),
     #[error("version {0} is already published with another release.json: published versions are immutable")]
     AlreadyPublished(Version),
     #[error("the upload was interrupted")]
@@ -115,7 +115,6 @@ impl Files {
         fs::create_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))?;
         let limit = match name.as_str() {
             files::RELEASE => to_u64(MAX_RELEASE),
-            files::RELEASE_SIGNATURE => to_u64(MAX_SIGNATURE),
             other => {
                 let release = read_release(&folder)?;
                 let blob = release.blobs().find(|blob| blob.url.as_str() == other);
@@ -145,7 +144,6 @@ impl Files {
                     fs::write(&partial, &bytes).map_err(failed)?;
                 }
             }
-            files::RELEASE_SIGNATURE => {}
             _ => {
                 let release = read_release(&folder)?;
                 let blob = release.blobs().find(|blob| blob.url == *name);
@@ -162,11 +160,11 @@ impl Files {
     /// Publishes an uploaded release. Idempotent. With `files_at` only the metadata has to be uploaded.
     ///
     /// # Errors
-    /// A file is missing or does not match, or the release is not signed by one of `keys`.
+    /// A file is missing or does not match, or `targets` do not list the release.
     pub fn publish(
         &self,
         id: &ReleaseId,
-        keys: &Keys,
+        targets: &Targets,
         files_at: Option<String>,
         now: u64,
     ) -> Result<Package, FilesError> {
@@ -186,14 +184,7 @@ impl Files {
         let release = read_release(source)?;
         check_identity(&release, id)?;
         let bytes = fs::read(source.join(files::RELEASE)).map_err(failed(source))?;
-        let signature = source.join(files::RELEASE_SIGNATURE);
-        let signature = match fs::read(&signature) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_| FilesError::InvalidSignatureText)?,
-            Err(_) => return Err(FilesError::Missing(files::RELEASE_SIGNATURE.to_owned())),
-        };
-        if !keys.is_empty() {
-            keys.verify(&bytes, &signature)?;
-        }
+        check_listed(targets, &release.board, &id.version, &bytes)?;
         let mut sha1 = String::new();
         if files_at.is_none() {
             for blob in release.blobs() {
@@ -213,8 +204,7 @@ impl Files {
         } else if upload.exists() {
             self.remove_upload(id)?;
         }
-        let metadata = [(files::RELEASE, &*bytes), (files::RELEASE_SIGNATURE, signature.as_bytes())];
-        Ok(package(&release, id, metadata, sha1, files_at, now))
+        Ok(package(&release, id, &bytes, sha1, files_at, now))
     }
 
     fn remove_upload(&self, id: &ReleaseId) -> Result<(), FilesError> {
@@ -319,7 +309,7 @@ fn hash_file(folder: &Path, blob: &Blob) -> Result<(u64, Digest, String), FilesE
 fn package(
     release: &Release,
     id: &ReleaseId,
-    metadata: [(&str, &[u8]); 2],
+    bytes: &[u8],
     sha1: String,
     files_at: Option<String>,
     now: u64,
@@ -330,14 +320,13 @@ fn package(
         sha256: blob.sha256.to_string(),
         sha1,
     };
-    let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into()).to_string();
-    let metadata_files = metadata.map(|(name, bytes)| rollout::File {
-        name: name.to_owned(),
+    let metadata = rollout::File {
+        name: files::RELEASE.to_owned(),
         size: to_u64(bytes.len()),
-        sha256: digest(bytes),
+        sha256: Digest(Sha256::digest(bytes).into()).to_string(),
         sha1: String::new(),
-    });
-    let release_sha256 = Some(metadata_files[0].sha256.clone());
+    };
+    let release_sha256 = Some(metadata.sha256.clone());
     let main = &release.full.blob;
     let others = release.blobs().filter(|blob| blob.url != main.url).map(|blob| file(blob, String::new()));
     Package {
@@ -345,7 +334,7 @@ fn package(
         arch: id.arch.clone(),
         board: release.board.clone(),
         payload: file(main, sha1),
-        further: metadata_files.into_iter().chain(others).collect(),
+        further: std::iter::once(metadata).chain(others).collect(),
         files_at,
         channels: release.channels.clone(),
         min_from: release.min_from.clone(),

@@ -6,6 +6,7 @@
 //! beside the keys that sign anything else.
 
 mod api;
+mod api_error;
 mod body;
 mod current;
 mod download;
@@ -13,7 +14,9 @@ mod endpoint;
 mod events;
 pub mod fake;
 mod files;
+mod keys_api;
 mod limits;
+mod metadata;
 mod metrics;
 mod offline_keys;
 mod overview;
@@ -21,6 +24,7 @@ mod page;
 mod queries;
 mod range;
 mod release_id;
+mod repository;
 mod roots;
 mod route;
 mod routes;
@@ -32,10 +36,11 @@ mod token;
 mod update;
 mod warnings;
 
-pub use current::{NoRelease, ReleaseFolderError, release_folder};
+pub use current::{NoRelease, ReleaseFolderError, metadata_folder, release_folder};
 pub use files::FilesError;
 pub use offline_keys::{OfflineKey, offline_key};
 pub use omaha::registration::MIN_TOKEN;
+pub use repository::{OpenRepositoryError, TargetsError};
 pub use roots::RootError;
 pub use routes::{ROUTES, Route};
 pub use serve::serve;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use update_core::repository::MAX_TARGETS;
 use update_core::roots::MAX_ROOT;
 
 pub const CONNECTIONS: usize = 4096;
@@ -14,8 +15,8 @@ pub const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Body of an API request.
 pub const API_BYTES: usize = 64 << 10;
-/// The same with root metadata as a string, where each quote and line break has two bytes.
-pub const ROOT_REQUEST_BYTES: usize = 2 * MAX_ROOT + 1024;
+/// The same with root and targets metadata as strings, where each quote and line break has two bytes.
+pub const METADATA_REQUEST_BYTES: usize = 2 * (MAX_ROOT + MAX_TARGETS) + 1024;
 /// One file of a release.
 pub const FILE_BYTES: u64 = 16 << 30;
 /// Concurrent event streams.
@@ -42,12 +43,14 @@ pub const CHUNK_BYTES: usize = 128 << 10;
 pub const CHUNKS_AHEAD: usize = 4;
 /// Concurrent downloads.
 pub const READERS: usize = 256;
-/// Seconds for which a timestamp is valid.
-pub const TIMESTAMP_LIFETIME: u64 = 7 * 24 * 3600;
 /// Seconds by which the last timestamp may be ahead of the clock. Machines allow the same.
 pub const MAX_CLOCK_DIFFERENCE: u64 = 24 * 3600;
 /// Seconds after which a timestamp is signed again.
 pub const TIMESTAMP_REFRESH: u64 = 6 * 3600;
+/// Signed versions per application that are kept for machines in the middle of an update.
+pub const SIGNED_VERSIONS: usize = 64;
+/// The same of targets metadata, which is large.
+pub const TARGETS_VERSIONS: usize = 4;
 /// Versions of root metadata per application.
 pub const ROOTS: usize = 256;
 /// Entries per response.

@@ -4,7 +4,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use rollout::{Rollout, UpdateState};
 
-use crate::roots::Roots;
+use crate::repository::Repositories;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -38,7 +38,7 @@ impl Metrics {
 
     /// # Errors
     /// None in practice: each name is registered once.
-    pub fn text(&self, state: &UpdateState, roots: &Roots) -> prometheus::Result<Vec<u8>> {
+    pub fn text(&self, state: &UpdateState, repositories: &Repositories) -> prometheus::Result<Vec<u8>> {
         let registry = Registry::new();
         let counters: [Box<dyn Collector>; 4] = [
             Box::new(self.checks.clone()),
@@ -75,7 +75,7 @@ impl Metrics {
         )?;
         for (key, app) in state.apps() {
             let name = app.app.product_id.as_ref().unwrap_or(&app.app.name);
-            if let Some(root) = roots.newest(key) {
+            if let Some(root) = repositories.roots.newest(key) {
                 root_expiry.with_label_values(&[name]).set(root.header.expires.unix());
             }
             for (track, state) in &app.groups {

@@ -2,27 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use rollout::{Application, GroupState, Machine, Package, Reason, UpdateState};
+use rollout::{Application, Channel, GroupState, Machine, Package, Reason, UpdateState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tuf::Root;
 use update_core::roots::{expires, version};
 
 use crate::limits::ROOT_EXPIRY_WARNING;
-use crate::roots::Roots;
+use crate::repository::Repositories;
 use crate::server::now;
 
 /// Activity entries in the overview.
 const NEWEST: usize = 40;
 
 /// Everything that the page shows, except the machines.
-pub fn overview(state: &UpdateState, roots: &Roots) -> Value {
-    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, roots)).collect();
+pub fn overview(state: &UpdateState, repositories: &Repositories) -> Value {
+    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, repositories)).collect();
     let activity: Vec<_> = state.activity().rev().take(NEWEST).collect();
     json!({ "now": now(), "apps": apps, "activity": activity })
 }
 
-pub fn application(key: &str, app: &Application, roots: &Roots) -> Value {
+pub fn application(key: &str, app: &Application, repositories: &Repositories) -> Value {
     json!({
         "now": now(),
         "key": key,
@@ -30,11 +30,32 @@ pub fn application(key: &str, app: &Application, roots: &Roots) -> Value {
         "name": app.app.name,
         "product_id": app.app.product_id,
         "machines": app.machines.len(),
-        "channels": app.channels.values().collect::<Vec<_>>(),
+        "channels": channels(key, app, repositories),
         "groups": app.groups.values().map(group).collect::<Vec<_>>(),
         "packages": app.packages.values().rev().map(package).collect::<Vec<_>>(),
-        "root": roots.newest(key).map(|root| self::root(&root, now())),
+        "root": repositories.roots.newest(key).map(|root| self::root(&root, now())),
     })
+}
+
+/// A channel, and why its version is not offered.
+#[derive(Serialize)]
+pub struct ChannelView<'a> {
+    #[serde(flatten)]
+    channel: &'a Channel,
+    warning: Option<String>,
+}
+
+pub fn channel<'a>(
+    key: &str,
+    app: &Application,
+    channel: &'a Channel,
+    repositories: &Repositories,
+) -> ChannelView<'a> {
+    ChannelView { channel, warning: repositories.channel_problem(key, app, channel) }
+}
+
+pub fn channels<'a>(key: &str, app: &'a Application, repositories: &Repositories) -> Vec<ChannelView<'a>> {
+    app.channels.values().map(|one| channel(key, app, one, repositories)).collect()
 }
 
 /// The newest root metadata. After its expiry machines accept no version until there is a newer root.

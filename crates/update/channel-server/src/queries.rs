@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use rollout::{Application, Machine, Track, UpdateState};
 use serde_json::{Value, json};
 
-use crate::api::ApiError;
+use crate::api_error::ApiError;
 use crate::endpoint::View;
 use crate::limits::PAGE;
 use crate::overview;
-use crate::roots::Roots;
+use crate::repository::Repositories;
 
 /// The parameters of a URL's query.
 pub struct Query(BTreeMap<String, String>);
@@ -33,17 +33,17 @@ impl Query {
 /// `parameters` are those of the path.
 pub fn query(
     state: &UpdateState,
-    roots: &Roots,
+    repositories: &Repositories,
     view: View,
     parameters: &[&str],
     query: &Query,
 ) -> Result<Value, ApiError> {
     match view {
-        View::Overview => return Ok(overview::overview(state, roots)),
+        View::Overview => return Ok(overview::overview(state, repositories)),
         View::Activity => return Ok(activity(state, query)),
         View::Apps => {
             let apps: Vec<Value> =
-                state.apps().map(|(key, app)| overview::application(key, app, roots)).collect();
+                state.apps().map(|(key, app)| overview::application(key, app, repositories)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
@@ -51,12 +51,12 @@ pub fn query(
     let [id, rest @ ..] = parameters else { return Err(ApiError::NotFound) };
     let (key, app) = state.app(id).ok_or_else(|| rollout::OperateError::AppNotFound((*id).to_owned()))?;
     match (view, rest) {
-        (View::App, []) => Ok(overview::application(key, app, roots)),
-        (View::Channels, []) => Ok(json!(app.channels.values().collect::<Vec<_>>())),
+        (View::App, []) => Ok(overview::application(key, app, repositories)),
+        (View::Channels, []) => Ok(json!(overview::channels(key, app, repositories))),
         (View::Channel, [channel]) => {
             let channel: Track = channel.parse()?;
             let found = app.channels.get(&channel).ok_or(rollout::OperateError::ChannelNotFound(channel))?;
-            Ok(json!(found))
+            Ok(json!(overview::channel(key, app, found, repositories)))
         }
         (View::Packages, []) => {
             Ok(json!(app.packages.values().rev().map(overview::package).collect::<Vec<_>>()))

@@ -8,10 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use release::Keys;
 use serde_json::Value;
 use tuf::{Cause, MetadataError, Root, Signed};
-use update_core::roots::{MAX_ROOT, Role, RuleError, check, file, keys, version, version_of};
+use update_core::roots::{MAX_ROOT, RuleError, check, file, version, version_of};
 
 use crate::limits::ROOTS;
 
@@ -48,6 +47,20 @@ struct StoredRoot {
     bytes: Vec<u8>,
 }
 
+/// A root that may be published.
+pub struct CheckedRoot {
+    pub version: u64,
+    /// `None` if it is published already.
+    new: Option<StoredRoot>,
+}
+
+impl CheckedRoot {
+    /// `None` if it is published already.
+    pub fn unpublished(&self) -> Option<&Root> {
+        self.new.as_ref().map(|new| &new.root)
+    }
+}
+
 /// Roots by application, ordered by version, without gaps.
 pub struct Roots {
     folder: PathBuf,
@@ -75,20 +88,21 @@ impl Roots {
         Ok(Self { folder, stored: Mutex::new(stored) })
     }
 
-    /// Adds the first root, or the successor of the newest, and returns its version. Blocks on disk I/O.
+    /// Verifies the first root, or the successor of the newest. Stores nothing.
     ///
     /// A published root with the same `signed` part is accepted again, whatever its signatures. The file does not
     /// change then: it has enough signatures, and what machines and caches have of it remains valid.
     ///
     /// # Errors
-    /// Machines would reject the root, it breaks a rule of Keelson's, or it cannot be stored.
-    pub fn add(&self, app: &str, bytes: &[u8]) -> Result<u64, RootError> {
-        let mut stored = self.stored.lock();
+    /// Machines would reject the root, or it breaks a rule of Keelson's.
+    pub fn check(&self, app: &str, bytes: &[u8]) -> Result<CheckedRoot, RootError> {
+        let stored = self.stored.lock();
         let roots = stored.get(app).map_or(&[][..], |roots| roots);
         let number = version(&parse(bytes)?);
         if let Some(published) = roots.iter().find(|stored| version(&stored.root) == number) {
             let is_same = signed_part(&published.bytes)? == signed_part(bytes)?;
-            return if is_same { Ok(number) } else { Err(RootError::AlreadyPublished(number)) };
+            let known = CheckedRoot { version: number, new: None };
+            return if is_same { Ok(known) } else { Err(RootError::AlreadyPublished(number)) };
         }
         if let Some(first) = roots.first().map(|first| version(&first.root)).filter(|first| number < *first) {
             return Err(RootError::Older { found: number, first });
@@ -97,12 +111,26 @@ impl Roots {
         if roots.len() >= ROOTS {
             return Err(RootError::TooMany(ROOTS));
         }
+        Ok(CheckedRoot { version: number, new: Some(StoredRoot { root, bytes: bytes.to_vec() }) })
+    }
+
+    /// Stores a root that was checked while no other one was stored in between. Blocks on disk I/O.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add(&self, app: &str, checked: CheckedRoot) -> Result<(), RootError> {
+        let Some(new) = checked.new else { return Ok(()) };
         let folder = self.folder.join(app);
         fs::create_dir_all(&folder).map_err(|error| RootError::Io(folder.clone(), error))?;
-        let path = folder.join(file(number));
-        service::file::replace(&path, bytes, 0o644).map_err(|error| RootError::Io(path, error))?;
-        stored.entry(app.to_owned()).or_default().push(StoredRoot { root, bytes: bytes.to_vec() });
-        Ok(number)
+        let path = folder.join(file(checked.version));
+        service::file::replace(&path, &new.bytes, 0o644).map_err(|error| RootError::Io(path, error))?;
+        self.stored.lock().entry(app.to_owned()).or_default().push(new);
+        Ok(())
+    }
+
+    /// The applications that have roots.
+    pub fn apps(&self) -> Vec<String> {
+        self.stored.lock().keys().cloned().collect()
     }
 
     /// The versions of an application, ascending.
@@ -123,9 +151,9 @@ impl Roots {
         self.stored.lock().get(app)?.last().map(|stored| stored.root.clone())
     }
 
-    /// The release keys of an application; `None` without root metadata.
-    pub fn release_keys(&self, app: &str) -> Option<Keys> {
-        self.newest(app).map(|root| keys(&root, Role::Release))
+    /// The newest version; `None` without root metadata.
+    pub fn newest_version(&self, app: &str) -> Option<u64> {
+        self.stored.lock().get(app)?.last().map(|stored| version(&stored.root))
     }
 }
 
@@ -137,9 +165,8 @@ fn parse(bytes: &[u8]) -> Result<Root, RootError> {
 }
 
 /// What the signatures of parsed metadata cover.
-fn signed_part(bytes: &[u8]) -> Result<Value, RootError> {
-    let mut value: Value =
-        serde_json::from_slice(bytes).map_err(|error| MetadataError::from(tuf::JsonError::from(error)))?;
+pub fn signed_part(bytes: &[u8]) -> Result<Value, MetadataError> {
+    let mut value: Value = serde_json::from_slice(bytes).map_err(tuf::JsonError::from)?;
     Ok(value["signed"].take())
 }
 

@@ -12,12 +12,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::api::{self, ApiError};
+use crate::api;
+use crate::api_error::ApiError;
 use crate::body::{HttpResponse, error_response, json as json_response, text};
 use crate::download::download;
 use crate::endpoint::{Change, Endpoint};
 use crate::events::subscribe;
-use crate::limits::{API_BYTES, BODY_TIMEOUT, ROOT_REQUEST_BYTES};
+use crate::keys_api;
+use crate::limits::{API_BYTES, BODY_TIMEOUT, METADATA_REQUEST_BYTES};
+use crate::metadata::{metadata, target};
 use crate::page;
 use crate::queries::{self, Query};
 use crate::routes;
@@ -69,11 +72,14 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
             }
         }
         Some((Endpoint::File, parameters)) => download(server, &parameters, &method, request.headers()).await,
+        Some((Endpoint::Metadata, parameters)) => metadata(server, &parameters).await,
+        Some((Endpoint::Target, parameters)) => target(server, &parameters, &method, request.headers()).await,
         Some((Endpoint::Health, _)) => json_response(StatusCode::OK, &json!({ "health": "true" })),
         Some((Endpoint::Config, _)) => {
             json_response(StatusCode::OK, &json!({ "title": "Keelson channels", "auth_mode": "token" }))
         }
-        Some((Endpoint::Metrics, _)) => match server.metrics.text(&server.state.lock(), &server.roots) {
+        Some((Endpoint::Metrics, _)) => match server.metrics.text(&server.state.lock(), &server.repositories)
+        {
             Ok(bytes) => crate::body::response(StatusCode::OK, "text/plain; version=0.0.4", bytes),
             Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, error),
         },
@@ -120,7 +126,8 @@ async fn authorize_and_dispatch(
             let is_admin = server.tokens.role(request.headers()) == Some(Role::Admin);
             Ok(json!({ "role": if is_admin { "admin" } else { "viewer" } }))
         }
-        (Endpoint::Roots, [app]) => api::roots(server, app),
+        (Endpoint::Roots, [app]) => keys_api::versions(server, app),
+        (Endpoint::Targets, [app]) => return keys_api::targets(server, app),
         (Endpoint::UploadedFiles, [app, arch, version]) => {
             api::uploaded_files(server, [app, arch, version]).await
         }
@@ -129,7 +136,7 @@ async fn authorize_and_dispatch(
         }
         (Endpoint::View(view), parameters) => {
             let query = Query::read(request.uri().query().unwrap_or_default());
-            queries::query(&server.state.lock(), &server.roots, view, parameters, &query)
+            queries::query(&server.state.lock(), &server.repositories, view, parameters, &query)
         }
         (Endpoint::Change(change), parameters) => match body(request, limit(change)).await {
             Ok(body) => api::apply_change(server, change, parameters, &body).await,
@@ -171,7 +178,7 @@ async fn body(request: Request<Incoming>, limit: usize) -> Result<Bytes, BodyErr
 /// Maximum size of a change's body in bytes.
 fn limit(change: Change) -> usize {
     match change {
-        Change::PublishRoot => ROOT_REQUEST_BYTES,
+        Change::PublishMetadata => METADATA_REQUEST_BYTES,
         _ => API_BYTES,
     }
 }

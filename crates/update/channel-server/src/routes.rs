@@ -41,10 +41,12 @@ const KEYS: &str = "/api/apps/{app}/keys";
 const INSTANCE: &str = "/api/apps/{app}/instances/{machine}";
 
 /// Those of GET are also operations of HEAD. Other paths are files of the page.
-pub static ROUTES: [Route; 50] = [
+pub static ROUTES: [Route; 53] = [
     route(Method::POST, "/v1/update", Endpoint::Update),
     alias(Method::POST, "/v1/update/", Endpoint::Update),
-    route(Method::GET, "/files/{app}/{group}/{file}", Endpoint::File),
+    route(Method::GET, "/files/{app}/metadata/{file}", Endpoint::Metadata),
+    route(Method::GET, "/files/{app}/targets/releases/{board}/{version}/{file}", Endpoint::Target),
+    route(Method::GET, "/files/{app}/targets/channels/{group}/{file}", Endpoint::Target),
     route(Method::GET, "/files/{app}/{group}/{version}/{name}", Endpoint::File),
     route(Method::GET, "/health", Endpoint::Health),
     route(Method::GET, "/config", Endpoint::Config),
@@ -85,7 +87,8 @@ pub static ROUTES: [Route; 50] = [
     route(Method::GET, "/api/apps/{app}/uploads/{arch}/{version}", Endpoint::UploadedFiles),
     route(Method::PUT, "/api/apps/{app}/uploads/{arch}/{version}/{name}", Endpoint::Upload),
     route(Method::GET, KEYS, Endpoint::Roots),
-    change(Method::POST, KEYS, Change::PublishRoot),
+    change(Method::POST, KEYS, Change::PublishMetadata),
+    route(Method::GET, "/api/apps/{app}/keys/targets", Endpoint::Targets),
     view("/api/apps/{app}/instances", View::Instances),
     view(INSTANCE, View::Instance),
     change(Method::PUT, INSTANCE, Change::NameInstance),

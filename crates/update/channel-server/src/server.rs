@@ -1,20 +1,19 @@
 //! The state that all requests share.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
-use release::Keys;
 use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
 use crate::limits::{READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
-use crate::roots::{RootError, Roots};
-use crate::signing::{Signer, SigningError};
+use crate::repository::{OpenRepositoryError, Repositories};
+use crate::signing::{OnlineKey, SigningError};
 use crate::store::{self, PendingWrite, Store, StoreError};
 use crate::token::{TokenError, Tokens};
 
@@ -43,25 +42,19 @@ pub enum OpenError {
     Files(#[from] FilesError),
     #[error("cannot create the application")]
     App(#[from] rollout::OperateError),
-    #[error("cannot read the key {0}")]
-    Key(PathBuf, #[source] std::io::Error),
-    #[error("cannot open the root metadata")]
-    Roots(#[from] RootError),
+    #[error("cannot open the root and targets metadata")]
+    Repositories(#[from] OpenRepositoryError),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
-    #[error("invalid release key")]
-    InvalidKey(#[from] release::KeyError),
 }
 
 pub struct Server {
     pub settings: Settings,
     pub state: Mutex<UpdateState>,
-    pub signer: Mutex<Signer>,
+    pub online_key: OnlineKey,
     pub tokens: Tokens,
     pub files: Files,
-    pub roots: Roots,
-    /// Release keys for applications without root metadata. If empty, only the machines verify uploaded releases.
-    pub keys: Keys,
+    pub repositories: Repositories,
     pub metrics: Metrics,
     pub subscribers: Semaphore,
     pub readers: std::sync::Arc<Semaphore>,
@@ -75,8 +68,6 @@ pub struct Server {
 }
 
 const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
-/// Folder with the public release keys, in minisign's format.
-const KEYS: &str = "keys";
 
 impl Server {
     /// Opens the server's folder, or initializes it. Blocks on file I/O: call it at startup only.
@@ -84,14 +75,15 @@ impl Server {
     /// # Errors
     /// The folder is unusable or in use, or its content is damaged.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
-        let (store, contents) = Store::open(&settings.data)?;
+        let (store, state) = Store::open(&settings.data)?;
+        let online_key = OnlineKey::open(&settings.data, settings.key.as_deref())?;
+        let repositories = Repositories::open(&settings.data, &online_key)?;
         let server = Self {
-            state: Mutex::new(contents.state),
-            signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), contents.issued)?),
+            state: Mutex::new(state),
+            online_key,
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
-            roots: Roots::open(&settings.data)?,
-            keys: keys(&settings.data.join(KEYS))?,
+            repositories,
             metrics: Metrics::new()?,
             subscribers: Semaphore::new(SUBSCRIBERS),
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
@@ -168,14 +160,6 @@ impl Server {
         Ok(())
     }
 
-    /// Commits the latest issue time of a timestamp.
-    ///
-    /// # Errors
-    /// The commit failed.
-    pub async fn commit_issued(&self, at: u64) -> Result<(), StoreError> {
-        self.store.queue(vec![store::issued(at)]).committed().await
-    }
-
     /// Commits the deferred changes.
     pub async fn flush(&self) {
         let pending = {
@@ -224,28 +208,6 @@ impl Drop for UncommittedRecords<'_> {
     }
 }
 
-/// All `.pub` files of the folder; none without the folder.
-fn keys(folder: &Path) -> Result<Keys, OpenError> {
-    let mut keys = Keys::default();
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| OpenError::Key(path, error)
-    };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(keys),
-        Err(error) => return Err(failed(folder)(error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(failed(folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "pub") {
-            let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
-            keys.add(&path.file_name().unwrap_or_default().to_string_lossy(), &text)?;
-        }
-    }
-    Ok(keys)
-}
-
 /// Unix time in seconds.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -258,6 +220,7 @@ pub fn zones(name: &str) -> Option<TimeZone> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::atomic::Ordering;
 
     use super::*;
@@ -296,5 +259,16 @@ mod tests {
         let state = server.state.lock();
         let (_, app) = state.app(APP).unwrap();
         assert!(app.groups[&track].group.paused.is_some());
+    }
+
+    /// Versions of this program before they had repositories stored it.
+    #[tokio::test]
+    async fn the_counter_of_older_versions_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = open(folder.path()).await;
+        let counter = (b"!issued".to_vec(), Some(b"1795000000".to_vec()));
+        server.store.queue(vec![counter]).committed().await.unwrap();
+        drop(server);
+        assert!(open(folder.path()).await.state.lock().app(APP).is_some());
     }
 }

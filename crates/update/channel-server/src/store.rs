@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::{CHANGES_PER_COMMIT, DATABASE_BYTES};
 
-/// The latest issue time of a timestamp.
+/// A counter of older versions. Ignored.
 const ISSUED: &[u8] = b"!issued";
 /// Subfolder of a server's folder.
 const DATABASE: &str = "database";
@@ -83,19 +83,13 @@ impl Drop for Store {
     }
 }
 
-/// The content of the database.
-pub struct Contents {
-    pub state: UpdateState,
-    pub issued: u64,
-}
-
 impl Store {
     /// Opens or creates the database in `folder`.
     ///
     /// # Errors
     /// The folder is unusable or in use by another server, or the database is damaged.
     #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
-    pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
+    pub fn open(folder: &Path) -> Result<(Self, UpdateState), StoreError> {
         let in_folder = |error| StoreError::Io(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(in_folder)?;
         let lock = File::create(folder.join("lock")).map_err(in_folder)?;
@@ -111,7 +105,7 @@ impl Store {
         // SAFETY: the folder is on a local disk, and the lock held by this process excludes other writers.
         let env = unsafe { options.open(&path) }.map_err(failed)?;
         let records = records(&env, &path)?;
-        let contents = load(&env, records, &path)?;
+        let state = load(&env, records, &path)?;
         let (batches, queue) = mpsc::unbounded_channel();
         #[cfg(test)]
         let is_full = Arc::<std::sync::atomic::AtomicBool>::default();
@@ -132,7 +126,7 @@ impl Store {
             #[cfg(test)]
             is_full,
         };
-        Ok((store, contents))
+        Ok((store, state))
     }
 
     /// Reads the database in `folder`, while a server may be running on it. Writes nothing but its slot in LMDB's
@@ -141,7 +135,7 @@ impl Store {
     /// # Errors
     /// The database does not exist or is damaged.
     #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
-    pub fn read(folder: &Path) -> Result<Contents, StoreError> {
+    pub fn read(folder: &Path) -> Result<UpdateState, StoreError> {
         let path = folder.join(DATABASE);
         let failed = |error| StoreError::Database(path.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
@@ -180,10 +174,6 @@ fn records(env: &Env<WithoutTls>, path: &Path) -> Result<Database<'static, Raw, 
     let missing_table =
         || StoreError::Damaged(path.to_owned(), String::new(), "LMDB's own table is missing".to_owned());
     records.ok_or_else(missing_table)
-}
-
-pub fn issued(at: u64) -> (Vec<u8>, Option<Vec<u8>>) {
-    (ISSUED.to_vec(), Some(at.to_string().into_bytes()))
 }
 
 /// The database key of a record. Sorts by kind, then by application.
@@ -271,10 +261,10 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Result<Contents, StoreError> {
+fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Result<UpdateState, StoreError> {
     let failed = |error| StoreError::Database(path.to_owned(), error);
     let txn = env.read_txn().map_err(failed)?;
-    let (mut state, mut deferred, mut issued) = (UpdateState::default(), Vec::new(), 0);
+    let (mut state, mut deferred) = (UpdateState::default(), Vec::new());
     for record in records.iter(&txn).map_err(failed)? {
         let (key, bytes) = record.map_err(failed)?;
         let damaged = |why: String| {
@@ -285,13 +275,12 @@ fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Resu
             .filter(|(sum, value)| u32::from_le_bytes(**sum) == checksum(key, value));
         let (_, value) = value.ok_or_else(|| damaged("checksum mismatch".to_owned()))?;
         if key == ISSUED {
-            issued = json(value).map_err(damaged)?;
             continue;
         }
         state.load(decode(key, value).map_err(damaged)?, &mut deferred);
     }
     state.finish_loading(deferred);
-    Ok(Contents { state, issued })
+    Ok(state)
 }
 
 fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {

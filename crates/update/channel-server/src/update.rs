@@ -4,18 +4,17 @@ use std::net::IpAddr;
 
 use hyper::StatusCode;
 use omaha::{
-    Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, Sha256, UpdateCheck, UpdateStatus,
-    file,
+    Action, App, AppStatus, Manifest, Package, Request, Response, ResponseApp, Sha256, UpdateCheck,
+    UpdateStatus, file,
 };
-use release::Digest;
-use rollout::{AppOutcome, AppRequest, CheckResult, Track};
-use semver::Version;
+use rollout::{AppOutcome, AppRequest, CheckResult, Track, UpdateState};
 
 use crate::body::{HttpResponse, response};
 use crate::server::{Server, now, zones};
-use crate::signing::SignedTimestamp;
 
 const NAME: &str = "keelson";
+/// Keelson's reason: machines could not verify the channel's versions.
+const NOT_LISTED: &str = "not-listed";
 const DAY: u64 = 24 * 3600;
 
 /// Who sends a request.
@@ -47,7 +46,11 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
         for app in &request.apps {
             let is_on_demand = request.install_source == omaha::ON_DEMAND;
             let os_arch = request.os.arch.as_deref();
-            let app_request = AppRequest { app, os_arch, ip: &ip, is_on_demand, is_registered };
+            let unlisted = app.update_check && has_problem(server, &state, app, os_arch);
+            // Otherwise the machine would be granted a version that it cannot verify.
+            let without_check = unlisted.then(|| App { update_check: false, ..app.clone() });
+            let reported = without_check.as_ref().unwrap_or(app);
+            let app_request = AppRequest { app: reported, os_arch, ip: &ip, is_on_demand, is_registered };
             let outcome = state.handle(app_request, now, &zones);
             let package = match &outcome {
                 AppOutcome::Known(Some(CheckResult::Update { version, arch, .. })) => state
@@ -55,7 +58,7 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
                     .and_then(|(key, found)| Some((key.to_owned(), found.package(version, arch)?.clone()))),
                 _ => None,
             };
-            outcomes.push((outcome, package));
+            outcomes.push((outcome, package, unlisted));
         }
         server.stage_changes(&mut state)
     };
@@ -68,11 +71,17 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
         );
     }
     let mut apps = Vec::new();
-    for (app, (outcome, package)) in request.apps.iter().zip(outcomes) {
+    for (app, (outcome, package, unlisted)) in request.apps.iter().zip(outcomes) {
         for event in &app.events {
             server.metrics.events.with_label_values(&[event_label(event)]).inc();
         }
-        let (status, check, label) = app_response(server, outcome, package, base, now).await;
+        let (status, check, label) = match outcome {
+            AppOutcome::Known(None) if unlisted => {
+                let check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(NOT_LISTED.to_owned()));
+                (AppStatus::Ok, check, NOT_LISTED)
+            }
+            outcome => app_response(outcome, package, base),
+        };
         if app.update_check {
             server.metrics.checks.with_label_values(&[label]).inc();
         }
@@ -81,6 +90,18 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
     let day_start = u32::try_from(now % DAY).unwrap_or_default();
     let omaha_response = Response { server: NAME.to_owned(), day_start, apps };
     response(StatusCode::OK, omaha::CONTENT_TYPE, omaha_response.write())
+}
+
+/// Whether the machine could verify nothing that its channel has. The reason is logged when it changes.
+fn has_problem(server: &Server, state: &UpdateState, reported: &App, os_arch: Option<&str>) -> bool {
+    let arch = omaha::architecture(&reported.board, os_arch);
+    let (Some((key, app)), Ok(track)) = (state.app(&reported.app_id), Track::new(&reported.track, arch))
+    else {
+        return false;
+    };
+    let problem = server.repositories.group_problem(key, app, &track);
+    server.repositories.log_problem(key, &track, problem.as_deref());
+    problem.is_some()
 }
 
 /// A bounded set of label values, whatever machines send.
@@ -98,12 +119,10 @@ fn event_label(event: &omaha::Event) -> &'static str {
 }
 
 /// Returns the label for the metrics, too.
-async fn app_response(
-    server: &Server,
+fn app_response(
     outcome: AppOutcome,
     package: Option<(String, rollout::Package)>,
     base: &str,
-    now: u64,
 ) -> (AppStatus, UpdateCheck, &'static str) {
     let error_status =
         |status| (status, UpdateCheck::without_update(UpdateStatus::Internal, None), "refused");
@@ -122,7 +141,7 @@ async fn app_response(
         }
         AppOutcome::Known(Some(CheckResult::Update { group, .. })) => {
             let Some((app, package)) = package else { return error_status(AppStatus::Internal) };
-            match offer(server, &app, &package, &group, base, now).await {
+            match offer(&app, &package, &group, base) {
                 Some(check) => (AppStatus::Ok, check, "update"),
                 None => error_status(AppStatus::Internal),
             }
@@ -130,14 +149,7 @@ async fn app_response(
     }
 }
 
-async fn offer(
-    server: &Server,
-    app: &str,
-    package: &rollout::Package,
-    group: &Track,
-    base: &str,
-    now: u64,
-) -> Option<UpdateCheck> {
+fn offer(app: &str, package: &rollout::Package, group: &Track, base: &str) -> Option<UpdateCheck> {
     let sha256: Sha256 = package.payload.sha256.parse().ok()?;
     let payload = Package {
         name: package.payload.name.clone(),
@@ -147,28 +159,12 @@ async fn offer(
         required: true,
     };
     let mut packages = vec![payload];
-    if let Some(release) = &package.release_sha256 {
-        let release: Digest = release.parse().ok()?;
-        let metadata = |name: &str, sha256: Option<Sha256>, size: u64| Package {
-            name: name.to_owned(),
-            sha256,
-            size,
-            ..Package::default()
-        };
-        let signed = timestamp(server, group, &package.version, release, now).await?;
-        for file in &package.further {
-            if [file::RELEASE, file::RELEASE_SIGNATURE].contains(&file.name.as_str()) {
-                packages.push(metadata(&file.name, file.sha256.parse().ok(), file.size));
-            }
-        }
-        for (name, bytes) in
-            [(file::TIMESTAMP, &signed.bytes[..]), (file::TIMESTAMP_SIGNATURE, signed.signature.as_bytes())]
-        {
-            let size = u64::try_from(bytes.len()).unwrap_or_default();
-            // Not listed with a digest: it may be signed again before it is fetched. Its signature protects it.
-            packages.push(metadata(name, None, size));
-        }
-    }
+    packages.extend(package.further.iter().filter(|file| file.name == file::RELEASE).map(|file| Package {
+        name: file.name.clone(),
+        sha256: file.sha256.parse().ok(),
+        size: file.size,
+        ..Package::default()
+    }));
     let manifest = Manifest {
         version: package.version.to_string(),
         packages,
@@ -179,32 +175,4 @@ async fn offer(
         manifest: Some(manifest),
         ..UpdateCheck::without_update(UpdateStatus::Ok, None)
     })
-}
-
-/// The timestamp for `version` in the channel of `group`. Machines know their channel by the name of their group.
-pub async fn timestamp(
-    server: &Server,
-    group: &Track,
-    version: &Version,
-    release: Digest,
-    now: u64,
-) -> Option<SignedTimestamp> {
-    let (signed, before, after) = {
-        let mut signer = server.signer.lock();
-        let before = signer.issued();
-        (signer.timestamp(group.name(), version, release, now), before, signer.issued())
-    };
-    if after != before
-        && let Err(error) = server.commit_issued(after).await
-    {
-        tracing::error!(%error, "cannot save the issue time of the last timestamp");
-        return None;
-    }
-    match signed {
-        Ok(signed) => Some(signed),
-        Err(error) => {
-            tracing::error!(%error, "cannot sign a timestamp");
-            None
-        }
-    }
 }

@@ -13,7 +13,7 @@ use channel_server::ROUTES;
 use minisign::KeyPair;
 use openapi::{Document, Request, Response};
 use serde_json::Value;
-use support::{HttpReply, Server, keys, machine, roots, write_release};
+use support::{HttpReply, Server, keys, machine, roots, targets, write_release};
 
 const DOCUMENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/channel-server.yaml");
@@ -62,9 +62,11 @@ impl Fixture {
                 self.server.admin_json("DELETE", "/api/apps/keelson/groups/alpha", "");
             }
             "PUT /api/apps/keelson/uploads/amd64/2.0.0/release.json" => {
-                return Request { body: release_json(&self.signer), ..request };
+                return Request { body: release_json(), ..request };
             }
-            "POST /api/apps/keelson/keys" => return Request { body: root_request(), ..request },
+            "POST /api/apps/keelson/keys" => {
+                return Request { body: roots::body(&next_root(self)), ..request };
+            }
             _ => {}
         }
         request
@@ -94,13 +96,19 @@ fn first_event(server: &Server, token: &str) -> Response {
     response(&HttpReply { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: body.into() })
 }
 
-fn release_json(signer: &KeyPair) -> String {
+fn release_json() -> String {
     let folder = tempfile::tempdir().unwrap();
-    write_release(folder.path(), "2.0.0", signer);
+    write_release(folder.path(), "2.0.0");
     std::fs::read_to_string(folder.path().join("release.json")).unwrap()
 }
 
-/// The body that publishes the first root.
+/// The root that follows the first one.
+fn next_root(fixture: &Fixture) -> String {
+    let (release, channel) = (roots::public(&fixture.signer), roots::online_key(&fixture.server));
+    roots::signed(&roots::root(2, &release, &channel), &[1, 2])
+}
+
+/// The body that publishes another first root.
 fn root_request() -> String {
     roots::body(&roots::signed(&roots::root(1, &roots::public(&keys()), &roots::public(&keys())), &[1, 2]))
 }
@@ -162,7 +170,7 @@ fn check_bodies(document: &mut Document) {
             && request.method != "GET"
             && !request.target.contains("uploads")
         {
-            let limit = if request.target.ends_with("/keys") { 129 << 10 } else { 64 << 10 };
+            let limit = if request.target.ends_with("/keys") { 11 << 20 } else { 64 << 10 };
             let large = Request { body: " ".repeat(limit + 1), ..request.clone() };
             let response = fixture.send(&large);
             assert_eq!(response.status, 413, "{}", request.line());
@@ -180,10 +188,11 @@ fn check_bodies(document: &mut Document) {
 /// `METHOD TARGET STATUS [BODY]`, in order on one server.
 const REQUESTS: &[&str] = &[
     "POST /v1/update 400 <request",
-    "GET /files/keelson/nope/timestamp.json 404",
+    "GET /files/keelson/metadata/nope 404",
+    "GET /files/keelson/targets/channels/alpha/nope.amd64-usr 404",
+    "GET /files/keelson/targets/releases/amd64-usr/2.0.0/nope.release.json 404",
     "GET /files/keelson/alpha/2.0.0/nope 404",
     "GET /files/keelson/alpha/2.0.0/release.json 200",
-    "GET /files/keelson/alpha/3.0.0/timestamp.json.sig 200",
     "HEAD /files/keelson/alpha/2.0.0/nope 404",
     "GET /api/apps/keelson/channels/nope 404",
     "GET /api/apps/keelson/groups/nope 404",
@@ -240,7 +249,8 @@ fn check_requests(document: &mut Document) {
     assert!(serde_json::from_str::<Value>(&fixture.send(&machine).body).unwrap()["failure"].is_object());
     check(&machine, 200);
     let folder = tempfile::tempdir().unwrap();
-    write_release(folder.path(), "4.0.0", &fixture.signer);
+    write_release(folder.path(), "4.0.0");
+    targets::list(&fixture.server, folder.path(), &fixture.signer);
     fixture.server.upload(folder.path(), "4.0.0");
     for line in REQUESTS {
         let mut parts = line.splitn(4, ' ');
@@ -250,8 +260,8 @@ fn check_requests(document: &mut Document) {
         check(&request, status);
     }
     let keys = |body: String| Request::new("POST /api/apps/keelson/keys").body(JSON, &body);
-    check(&keys(root_request()), 200);
     check(&keys(root_request()), 409);
+    check(&keys(roots::body(&next_root(&fixture))), 200);
     check(&Request::new("GET /api/apps/keelson/keys"), 200);
     check(&Request::new("GET /api/apps/keelson"), 200);
 }

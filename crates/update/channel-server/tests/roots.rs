@@ -11,10 +11,8 @@ use channel_server::{OpenError, Settings};
 use omaha::CheckResponse;
 use rollout::App;
 use serde_json::{Value, json};
-use support::roots::{
-    EXPIRES, FOLDER, PATH, body, named, online_key, public, publish, root, set_root_keys, signed,
-};
-use support::{HttpReply, Server, keys, machine, write_release};
+use support::roots::{EXPIRES, FOLDER, PATH, body, online_key, public, publish, root, set_root_keys, signed};
+use support::{HttpReply, Server, keys, machine};
 use tuf::{Date, Root};
 use update_core::roots::{MAX_ROOT, Role, file, set_keys};
 
@@ -64,16 +62,15 @@ fn machines_get_the_roots_as_published() {
     let first = root(1, &public(&release), &online_key(&server));
     let one = signed(&first, &[1, 2]);
     let taken = publish(&server, &one).json();
-    assert_eq!(taken, json!({ "ok": true, "version": 1, "online_key_counts": true }));
+    assert_eq!(taken, json!({ "ok": true, "version": 1, "targets": null, "online_key_counts": true }));
+    server.publish("2.0.0", "alpha", &release);
     // Root key 4 replaces root key 1.
     let second = next(&first, |root| {
         set_root_keys(root, &[2, 3, 4], 2);
-        set_keys(root, Role::Channel, &[named("own", &public(&keys()))], 1.try_into().unwrap());
     });
     let two = signed(&second, &[4, 3, 2]);
     let taken = publish(&server, &two).json();
-    assert_eq!(taken, json!({ "ok": true, "version": 2, "online_key_counts": false }));
-    server.publish("2.0.0", "alpha", &release);
+    assert_eq!(taken, json!({ "ok": true, "version": 2, "targets": 1, "online_key_counts": true }));
 
     for restarted in [false, true] {
         if restarted {
@@ -84,19 +81,16 @@ fn machines_get_the_roots_as_published() {
         let CheckResponse::Update(offer) = response.check_response().unwrap() else { panic!("{response:?}") };
         // Machines request the next version, whatever the offer lists.
         assert!(offer.additional.iter().all(|package| !package.name.ends_with("root.json")), "{offer:?}");
-        let of_version = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
-        for folder in ["/files/keelson/alpha/", &of_version] {
-            for (version, text) in [(1, &one), (2, &two)] {
-                let reply = get(&server, &format!("{folder}{}", file(version)));
-                assert_eq!((reply.status, &reply.text()), (200, text), "{folder} {version}");
-            }
-            for name in ["3.root.json", "01.root.json", "+1.root.json", "root.json", "1.root.json.sig"] {
-                assert_eq!(get(&server, &format!("{folder}{name}")).status, 404, "{folder}{name}");
-            }
+        for (version, text) in [(1, &one), (2, &two)] {
+            let reply = get(&server, &format!("/files/keelson/metadata/{}", file(version)));
+            assert_eq!((reply.status, &reply.text()), (200, text), "{version}");
         }
-        assert_eq!(get(&server, "/files/nope/alpha/1.root.json").status, 404);
+        for name in ["3.root.json", "01.root.json", "+1.root.json", "root.json", "1.root.json.sig"] {
+            assert_eq!(get(&server, &format!("/files/keelson/metadata/{name}")).status, 404, "{name}");
+        }
+        assert_eq!(get(&server, "/files/nope/metadata/1.root.json").status, 404);
         let listed = server.admin_json("GET", PATH, "");
-        assert_eq!(listed, json!({ "versions": [1, 2], "expires": EXPIRES, "warning": null }));
+        assert_eq!(listed, json!({ "versions": [1, 2], "expires": EXPIRES, "warning": null, "targets": 1 }));
     }
 }
 
@@ -158,15 +152,15 @@ fn the_longest_root_is_published_and_no_longer_one() {
     let data = tempfile::tempdir().unwrap();
     let (server, first) = with_first_root(data.path());
     let second = next(&first, |_| {});
-    for size in [MAX_ROOT + 1, 65 << 10] {
+    for size in [MAX_ROOT + 1, 65 << 10, 192 << 10] {
         let why = format!("the root metadata has {size} bytes; the maximum is 65536");
         rejected(&publish(&server, &padded(&second, &[1, 2], size)), 400, &why);
     }
-    rejected(&publish(&server, &padded(&second, &[1, 2], 192 << 10)), 413, "too large");
+    rejected(&server.as_admin("POST", PATH, &" ".repeat(11 << 20)), 413, "too large");
     let longest = padded(&second, &[1, 2], MAX_ROOT);
     assert!(body(&longest).len() > 2 * MAX_ROOT - 8192);
     assert_eq!(publish(&server, &longest).status, 200);
-    assert_eq!(get(&server, "/files/keelson/alpha/2.root.json").text(), longest);
+    assert_eq!(get(&server, "/files/keelson/metadata/2.root.json").text(), longest);
 }
 
 #[test]
@@ -181,7 +175,7 @@ fn a_published_version_never_changes() {
         let again = publish(&server, &signed(&second, signers));
         assert_eq!((again.status, &again.json()["version"]), (200, &json!(2)), "{signers:?}");
     }
-    assert_eq!(get(&server, "/files/keelson/alpha/2.root.json").text(), two);
+    assert_eq!(get(&server, "/files/keelson/metadata/2.root.json").text(), two);
     assert_eq!(std::fs::read_to_string(data.path().join(FOLDER).join("2.root.json")).unwrap(), two);
     // Complete, but another root.
     let other = root(2, &public(&keys()), &public(&keys()));
@@ -189,27 +183,7 @@ fn a_published_version_never_changes() {
     rejected(&publish(&server, &signed(&other, &[1, 2, 3])), 409, why);
     let older = root(1, &public(&keys()), &public(&keys()));
     rejected(&publish(&server, &signed(&older, &[1, 2])), 409, "older than 2, the first one on this server");
-    assert_eq!(get(&server, "/files/keelson/alpha/2.root.json").text(), two);
-}
-
-#[test]
-fn only_release_keys_of_the_newest_root_publish() {
-    let server = Server::start();
-    let (old, new) = (keys(), keys());
-    let first = root(1, &public(&old), &public(&keys()));
-    assert_eq!(publish(&server, &signed(&first, &[1, 2])).status, 200);
-    server.publish("2.0.0", "alpha", &old);
-    let release = [named("own", &public(&new))];
-    let second = next(&first, |root| set_keys(root, Role::Release, &release, 1.try_into().unwrap()));
-    assert_eq!(publish(&server, &signed(&second, &[1, 2])).status, 200);
-    let folder = tempfile::tempdir().unwrap();
-    let upload = |pair| {
-        write_release(folder.path(), "3.0.0", pair);
-        server.upload(folder.path(), "3.0.0");
-        server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#)
-    };
-    rejected(&upload(&old), 400, "not signed by a key that this server trusts");
-    assert_eq!(upload(&new).status, 200);
+    assert_eq!(get(&server, "/files/keelson/metadata/2.root.json").text(), two);
 }
 
 #[test]
@@ -218,7 +192,7 @@ fn a_root_close_to_expiry_causes_a_warning() {
     let server = Server::open(data.path());
     let shown = || server.admin_json("GET", "/api/apps/keelson", "")["root"].clone();
     assert_eq!(shown(), Value::Null);
-    let none = json!({ "versions": [], "expires": null, "warning": null });
+    let none = json!({ "versions": [], "expires": null, "warning": null, "targets": null });
     assert_eq!(server.admin_json("GET", PATH, ""), none);
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let soon = now + 11 * 86_400 - 3600;
@@ -252,7 +226,7 @@ fn open_error(data: &Path) -> String {
     let settings = Settings { data: data.to_owned(), public_url: None, key: None, app };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(channel_server::Server::open(settings)).err().unwrap();
-    assert!(matches!(error, OpenError::Roots(_)), "{error}");
+    assert!(matches!(error, OpenError::Repositories(_)), "{error}");
     service::error::chain(&error)
 }
 
@@ -288,5 +262,5 @@ fn damaged_roots_are_reported_and_not_served() {
         }
     }
     let server = Server::open(data.path());
-    assert_eq!(get(&server, "/files/keelson/alpha/2.root.json").text(), two);
+    assert_eq!(get(&server, "/files/keelson/metadata/2.root.json").text(), two);
 }

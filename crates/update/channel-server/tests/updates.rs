@@ -6,12 +6,12 @@ mod support;
 
 use channel_server::{NoRelease, ReleaseFolderError, release_folder};
 use omaha::{AppStatus, CheckResponse, Event, EventResult, EventType, UpdateStatus};
-use release::{Keys, Timestamp};
 use sha2::Digest as _;
+use support::targets::{ensure_root, list, stored};
 use support::{Server, keys, machine, payload, write_release};
 
-/// Fetches the files of an offer and verifies every signature and digest, as the agent does.
-fn fetch_and_verify(server: &Server, response: &omaha::Response, signer: &minisign::KeyPair) -> String {
+/// Fetches the files of an offer and verifies every digest, as the agent does.
+fn fetch_and_verify(server: &Server, response: &omaha::Response) -> String {
     let CheckResponse::Update(offer) = response.check_response().unwrap() else {
         panic!("no offer: {response:?}")
     };
@@ -24,27 +24,14 @@ fn fetch_and_verify(server: &Server, response: &omaha::Response, signer: &minisi
         {
             let digest: [u8; 32] = sha2::Sha256::digest(&reply.body).into();
             assert_eq!(reply.body.len() as u64, package.size);
-            // A timestamp may be signed again meanwhile. Its signature is verified below.
-            assert!(package.sha256.is_none_or(|listed| listed == omaha::Sha256(digest)), "{name}");
-            assert_eq!(package.sha256.is_none(), name.starts_with("timestamp"), "{name}");
+            assert_eq!(package.sha256, Some(omaha::Sha256(digest)), "{name}");
         }
         reply.body
     };
-    let mut release_keys = Keys::default();
-    release_keys.add("release.pub", &signer.pk.to_box().unwrap().to_string()).unwrap();
-    let release = get("release.json");
-    release_keys.verify(&release, &String::from_utf8(get("release.json.sig")).unwrap()).unwrap();
-    let release = release::Release::parse(&release).unwrap();
-    let mut online = Keys::default();
-    online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
-    let timestamp = get("timestamp.json");
-    online.verify(&timestamp, &String::from_utf8(get("timestamp.json.sig")).unwrap()).unwrap();
-    let timestamp = Timestamp::parse(&timestamp).unwrap();
-    assert_eq!((timestamp.channel.as_str(), &timestamp.version), ("alpha", &release.version));
-    assert_eq!(
-        timestamp.release_sha256.to_string(),
-        offer.file("release.json").unwrap().sha256.unwrap().to_string()
-    );
+    let bytes = get("release.json");
+    let release = release::Release::parse(&bytes).unwrap();
+    let path = update_core::repository::release_target(&release.board, &release.version);
+    stored(server).unwrap().targets[&path].verify(&bytes).unwrap();
     assert_eq!(offer.payload.name, release.full.blob.url.as_str());
     assert_eq!(get(&offer.payload.name), payload(offer.version));
     for blob in release.blobs() {
@@ -60,7 +47,7 @@ fn a_release_is_published_offered_fetched_and_reported() {
     assert_eq!(first.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("no-package"));
     server.publish("2.0.0", "alpha", &signer);
     let offered = server.omaha(machine("m1", "1.0.0", "alpha"));
-    assert_eq!(fetch_and_verify(&server, &offered, &signer), "2.0.0");
+    assert_eq!(fetch_and_verify(&server, &offered), "2.0.0");
     for kind in [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE] {
         let mut request = machine("m1", "1.0.0", "alpha");
         (request.ping, request.update_check) = (false, false);
@@ -108,7 +95,7 @@ fn a_release_is_published_offered_fetched_and_reported() {
 }
 
 #[test]
-fn grants_and_timestamps_survive_a_restart() {
+fn grants_survive_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let signer = keys();
     let mut server = Server::open(data.path());
@@ -118,16 +105,13 @@ fn grants_and_timestamps_survive_a_restart() {
         server.omaha(machine("m1", "1.0.0", "alpha")).check_response(),
         Ok(CheckResponse::Update(_))
     ));
-    let (token, issued) =
-        (server.admin(), server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json());
+    let token = server.admin();
     server.stop();
     let server = Server::open(data.path());
     assert_eq!(server.admin(), token);
     let second = server.omaha(machine("m2", "1.0.0", "alpha"));
     assert_eq!(second.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("max-concurrent"));
-    assert_eq!(fetch_and_verify(&server, &server.omaha(machine("m1", "1.0.0", "alpha")), &signer), "2.0.0");
-    let again = server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json();
-    assert!(again["issued"].as_u64() >= issued["issued"].as_u64());
+    assert_eq!(fetch_and_verify(&server, &server.omaha(machine("m1", "1.0.0", "alpha"))), "2.0.0");
     let response = server.admin_json("GET", "/api/activity", "");
     assert!(
         response
@@ -152,40 +136,17 @@ fn a_ban_lists_the_channels_with_the_version_as_floor() {
     assert_eq!(stopped.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("banned"));
 }
 
-/// Provisioning needs no token, and no rollout policy applies to it.
+/// No rollout policy applies to provisioning.
 #[test]
-fn the_current_release_of_a_channel_is_public() {
+fn the_release_folder_of_a_channel_is_found() {
     let (mut server, signer) = (Server::start(), keys());
-    let get = |path: &str| {
-        let reply = server.raw("GET", &format!("/files/{path}"), "", b"");
-        (reply.status, reply.text())
-    };
-    let nothing = (404, "channel alpha has no version\n".to_owned());
-    assert_eq!(get("keelson/alpha/timestamp.json"), nothing);
     server.publish("2.0.0", "alpha", &signer);
     server.admin_json("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
     // The response warns that a paused group does not get the version.
     let pointed = server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
     assert_eq!(pointed["paused"][0]["group"], "alpha");
     assert_eq!(pointed["paused"][0]["why"], "a test");
-    let timestamp = get("keelson/alpha/timestamp.json");
-    let signature = get("keelson/alpha/timestamp.json.sig").1;
-    let mut online = Keys::default();
-    online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
-    online.verify(timestamp.1.as_bytes(), &signature).unwrap();
-    assert_eq!(Timestamp::parse(timestamp.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
-    assert!(
-        get("keelson/gamma/timestamp.json")
-            .1
-            .contains("channel gamma does not exist; the channels are alpha, beta, stable")
-    );
-    assert!(get("other/alpha/timestamp.json").1.contains("application other does not exist"));
-    let done = server.admin_json("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
-    assert_eq!(done["floor_of"], serde_json::Value::Null);
-    let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());
-    assert_eq!(get("keelson/alpha/timestamp.json"), banned);
-    server.admin_json("DELETE", "/api/apps/keelson/packages/2.0.0/ban", "");
-    // The same from the folder. A process can open an LMDB environment only once.
+    // A process can open an LMDB environment only once.
     server.stop();
     let release_folder = |channel: &str, version: Option<&str>| {
         let version = version.map(|version| version.parse().unwrap());
@@ -232,9 +193,8 @@ fn a_download_resumes_with_a_range() {
         "/files/keelson/alpha/3.0.0/usr.full",
         "/files/keelson/gamma/2.0.0/usr.full",
         "/files/other/alpha/2.0.0/usr.full",
-        // The channel beta does not have the version.
-        "/files/keelson/beta/2.0.0/timestamp.json",
-        "/files/keelson/beta/timestamp.json",
+        "/files/keelson/alpha/2.0.0/release.json.sig",
+        "/files/keelson/alpha/timestamp.json",
         "/files/keelson/alpha/release.json",
     ] {
         assert_eq!(server.raw("GET", missing, "", b"").status, 404, "{missing}");
@@ -245,7 +205,7 @@ fn a_download_resumes_with_a_range() {
 fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     let (server, signer) = (Server::start(), keys());
     let folder = tempfile::tempdir().unwrap();
-    write_release(folder.path(), "2.0.0", &signer);
+    write_release(folder.path(), "2.0.0");
     let token = format!("Authorization: Bearer {}\r\n", server.admin());
     let put = |name: &str, bytes: &[u8]| {
         let reply =
@@ -255,6 +215,8 @@ fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     let publish =
         || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"2.0.0","arch":"amd64"}"#);
+    ensure_root(&server, &signer);
+    list(&server, folder.path(), &signer);
     assert!(put("usr.full", b"x").1.contains("release.json is not uploaded yet"));
     assert_eq!(put("release.json", &read("release.json")).0, 200);
     assert!(put("other", b"x").1.contains("other is not a file of this release"));
@@ -268,17 +230,15 @@ fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     );
     wrong.push(0);
     assert!(put("usr.full", &wrong).1.contains("bytes, expected"));
-    assert!(publish().text().contains("release.json.sig is not uploaded yet"));
-    assert_eq!(put("release.json.sig", &read("release.json.sig")).0, 200);
     assert_eq!((publish().status, publish().text().contains("usr.full is not uploaded yet")), (409, true));
     assert_eq!(put("usr.full", &read("usr.full")).0, 200);
     assert_eq!(put("usr.full.index", &read("usr.full.index")).0, 200);
     let uploaded = server.admin_json("GET", "/api/apps/keelson/uploads/amd64/2.0.0", "");
-    assert_eq!(uploaded["sent"].as_array().unwrap().len(), 4);
+    assert_eq!(uploaded["sent"].as_array().unwrap().len(), 3);
     assert_eq!(publish().status, 200);
     assert_eq!(publish().status, 200, "once more is fine");
     // Another `release.json` for the same version is rejected.
-    write_release(folder.path(), "2.0.0", &signer);
+    write_release(folder.path(), "2.0.0");
     let mut text = String::from_utf8(read("release.json")).unwrap();
     text = text.replace("\"epoch\": 1", "\"epoch\": 2");
     assert_eq!(put("release.json", text.as_bytes()).0, 200);
@@ -290,23 +250,6 @@ fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":null}"#);
     server.admin_json("DELETE", "/api/apps/keelson/packages/2.0.0", "");
     assert!(!server.data.join("releases/e96281a6-d1af-4bde-9a0a-97b76e56dc57/amd64/2.0.0").exists());
-}
-
-#[test]
-fn a_server_with_release_keys_rejects_other_signatures() {
-    let data = tempfile::tempdir().unwrap();
-    let signer = keys();
-    std::fs::create_dir(data.path().join("keys")).unwrap();
-    std::fs::write(data.path().join("keys/release.pub"), signer.pk.to_box().unwrap().to_string()).unwrap();
-    let server = Server::open(data.path());
-    server.publish("2.0.0", "alpha", &signer);
-    let folder = tempfile::tempdir().unwrap();
-    write_release(folder.path(), "3.0.0", &keys());
-    server.upload(folder.path(), "3.0.0");
-    let rejected =
-        server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
-    assert_eq!(rejected.status, 400);
-    assert!(rejected.text().contains("not signed by a key that this server trusts"), "{}", rejected.text());
 }
 
 #[test]

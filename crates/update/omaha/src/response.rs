@@ -12,12 +12,6 @@ use crate::write::{HEAD, attribute, plain};
 pub mod file {
     /// The signed description of the version.
     pub const RELEASE: &str = "release.json";
-    /// Its signature.
-    pub const RELEASE_SIGNATURE: &str = "release.json.sig";
-    /// The signed pointer of the channel.
-    pub const TIMESTAMP: &str = "timestamp.json";
-    /// Its signature.
-    pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
 }
 
 /// Keelson's extension: why there is no update.

@@ -1,4 +1,4 @@
-//! Builds releases: blobs, indexes, `release.json` and its signature.
+//! Builds releases: blobs, indexes, `release.json`, and `targets.json`, which lists and signs it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,13 +11,16 @@ use payload::{
     PackProgress, Packed, ReadBackError, apply, pack, pack_delta, read_back_tree,
 };
 use release::{
-    Blob, Delta, Digest, Image, Images, Keys, MAX_RELEASE, MAX_SIGNATURE, MetadataError, NameError, Payload,
-    Release, SCHEMA, SEGMENTS, SignatureError, Verity, Version, files,
+    Blob, Delta, Digest, Image, Images, MAX_RELEASE, MetadataError, NameError, Payload, Release, SCHEMA,
+    SEGMENTS, Verity, Version, files,
 };
+use tuf::{Root, Targets};
+use update_core::repository::{RepositoryError, TARGETS_FILE, add_release, next_targets, release_target};
 use update_core::roots;
 
 use crate::keys::{KeysError, SigningKey};
-use crate::roots::{RootError, SignedRoot, load_roots};
+use crate::roots::{RootError, SignedRoot, copy_roots, load_roots};
+use crate::targets::{self, TargetsError, TargetsStatus, ensure_listed, load_targets, newest_root, sign_new};
 
 /// Image files of a version.
 #[derive(Debug, Clone)]
@@ -58,8 +61,10 @@ pub struct ReleaseInfo {
 pub struct BuiltRelease {
     /// As passed to [`build_release`].
     pub folder: PathBuf,
-    /// As signed.
+    /// As listed by `targets`.
     pub release: Release,
+    /// Its `targets.json`. With a threshold of several release keys, more of them must sign it.
+    pub targets: TargetsStatus,
 }
 
 /// The current step, for progress output.
@@ -89,8 +94,18 @@ pub enum BuildError {
     Roots(#[from] RootError),
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("cannot verify the older release in {folder}")]
-    OldSignature { folder: PathBuf, source: SignatureError },
+    #[error(transparent)]
+    Targets(Box<TargetsError>),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(
+        "targets.json does not list the older release in {0}: its release.json is changed, or of other keys"
+    )]
+    OldNotListed(PathBuf),
+    #[error(
+        "targets.json already lists version {version} for {board}: versions are immutable, use another version"
+    )]
+    Listed { version: Version, board: String },
     #[error("the older release in {folder} is damaged: {what}")]
     OldDamaged { folder: PathBuf, what: String },
     #[error("cannot unpack the older release in {folder}")]
@@ -102,20 +117,44 @@ pub enum BuildError {
     Exists(PathBuf),
 }
 
+impl From<TargetsError> for BuildError {
+    fn from(error: TargetsError) -> Self {
+        Self::Targets(Box::new(error))
+    }
+}
+
 /// Arguments of [`build_release`].
 pub struct ReleaseSpec<'a> {
     /// What the release contains.
     pub images: ImageFiles<'a>,
     /// What the release states.
     pub info: ReleaseInfo,
-    /// An offline key for releases.
+    /// A release key of the newest complete root.
     pub secret: &'a SigningKey,
     /// Release folders to create deltas from.
     pub older: &'a [PathBuf],
-    /// Verify the signatures of `older`.
-    pub keys: &'a Keys,
+    /// Folder of the roots and of `targets.json`, which lists `older`, and the release afterwards.
+    pub keys: &'a Path,
     /// zstd level. Use [`payload::DEFAULT_LEVEL`] for published releases.
     pub level: i32,
+}
+
+/// The root and the list of releases in a folder of keys, for the next release. Without a list, an empty one.
+///
+/// # Errors
+/// They cannot be read, are not fully signed, or already list the version.
+pub fn releases_before(
+    keys: &Path,
+    board: &str,
+    version: &Version,
+) -> Result<(Root, Option<Targets>), BuildError> {
+    let root = newest_root(keys)?;
+    let targets = load_targets(keys, &root)?;
+    let path = release_target(board, version);
+    if targets.as_ref().is_some_and(|targets| targets.targets.contains_key(&path)) {
+        return Err(BuildError::Listed { version: version.clone(), board: board.to_owned() });
+    }
+    Ok((root, targets))
 }
 
 /// Builds a release in `folder`. Reuses the results of an interrupted run. Never changes a complete release.
@@ -130,6 +169,8 @@ pub fn build_release(
     if path.exists() {
         return Err(BuildError::Exists(path));
     }
+    let (root, before) = releases_before(spec.keys, &info.board, &info.version)?;
+    ensure_listed(Path::new("the key of the release"), secret.signer(), &root)?;
     check_tree(images)?;
     fs::create_dir_all(folder).map_err(|source| BuildError::Write { path: folder.to_owned(), source })?;
     let inputs = [Input { role: "usr", path: images.usr }, Input { role: "uki", path: images.uki }];
@@ -141,7 +182,8 @@ pub fn build_release(
     let full = link_payload(&packed, folder, &name("full"))?;
     let mut deltas = Vec::new();
     for old in *older {
-        deltas.push(delta(old, spec, &inputs, &packed, folder, progress)?);
+        let older = read_release(old, before.as_ref())?;
+        deltas.push(delta((old, &older), spec, &inputs, &packed, folder, progress)?);
     }
     let image = |role: &str| {
         let found = packed.index.image(role);
@@ -166,12 +208,19 @@ pub fn build_release(
         notes_url: info.notes_url.clone(),
     };
     let bytes = release.to_bytes()?;
-    let signature = secret.sign(&bytes, &format!("{} {}", info.version, info.expires))?;
-    write_file(&folder.join(files::RELEASE_SIGNATURE), signature.as_bytes())?;
+    let mut targets = next_targets(&root, before.as_ref())?;
+    add_release(&mut targets, &release, &bytes)?;
+    let targets_path = folder.join(TARGETS_FILE);
+    let signed = sign_new(&targets_path, &targets, &root, &[secret.signer()])?;
+    copy_roots(spec.keys, folder)?;
+    let targets = targets::write(&targets_path, &signed, &root)?;
     fs::remove_dir_all(&work_folder).map_err(|source| BuildError::Write { path: work_folder, source })?;
-    // Written last: marks the folder as complete.
+    // Marks the folder as complete.
     write_file(&path, &bytes)?;
-    Ok(BuiltRelease { folder: folder.to_owned(), release })
+    // After it: an interrupted run must not list a release that the next run makes again, with other bytes. `keelson publish`
+    // adds a release that this list lacks.
+    targets::write(&spec.keys.join(TARGETS_FILE), &signed, &root)?;
+    Ok(BuiltRelease { folder: folder.to_owned(), release, targets })
 }
 
 fn check_tree(images: &ImageFiles<'_>) -> Result<(), BuildError> {
@@ -217,20 +266,19 @@ fn link_payload(packed: &Packed, folder: &Path, name: &str) -> Result<Payload, B
 
 /// Creates a delta from the release in `old`.
 fn delta(
-    old: &Path,
+    (old, older): (&Path, &Release),
     spec: &ReleaseSpec<'_>,
     inputs: &[Input<'_>],
     full: &Packed,
     folder: &Path,
     progress: &mut dyn FnMut(BuildStep<'_>, PackProgress),
 ) -> Result<Delta, BuildError> {
-    let older = read_release(old, spec.keys)?;
     let unpacked = tempfile::Builder::new()
         .prefix(".older-")
         .tempdir_in(folder)
         .map_err(|source| BuildError::Write { path: folder.to_owned(), source })?;
     let paths = ["usr", "uki"].map(|role| unpacked.path().join(role));
-    unpack(old, &older, &paths)?;
+    unpack(old, older, &paths)?;
     let [usr, uki] = &paths;
     let old_images = [Input { role: "usr", path: usr }, Input { role: "uki", path: uki }];
     let name = format!("{}-from-{}", spec.info.version, older.version);
@@ -249,20 +297,24 @@ fn delta(
     })
 }
 
-/// Reads and verifies the metadata of a release folder.
-fn read_release(folder: &Path, keys: &Keys) -> Result<Release, BuildError> {
-    let read = |name: &str, limit: usize| {
-        let path = folder.join(name);
-        let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
-        read.map_err(|source| BuildError::Read { path, source })?;
-        Ok::<_, BuildError>(bytes)
-    };
-    let bytes = read(files::RELEASE, MAX_RELEASE)?;
-    let signature = read(files::RELEASE_SIGNATURE, MAX_SIGNATURE)?;
-    keys.verify(&bytes, &String::from_utf8_lossy(&signature))
-        .map_err(|source| BuildError::OldSignature { folder: folder.to_owned(), source })?;
+/// Reads the `release.json` of a folder, which `targets` must list. Parses nothing before its digest is verified.
+fn read_release(folder: &Path, targets: Option<&Targets>) -> Result<Release, BuildError> {
+    let bytes = read_release_file(folder)?;
+    let is_listed =
+        targets.is_some_and(|targets| targets.targets.values().any(|listed| listed.verify(&bytes).is_ok()));
+    if !is_listed {
+        return Err(BuildError::OldNotListed(folder.to_owned()));
+    }
     Ok(Release::parse(&bytes)?)
+}
+
+/// The bytes of a folder's `release.json`, at most one more than allowed.
+fn read_release_file(folder: &Path) -> Result<Vec<u8>, BuildError> {
+    let path = folder.join(files::RELEASE);
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(MAX_RELEASE as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|source| BuildError::Read { path, source })?;
+    Ok(bytes)
 }
 
 /// Unpacks the images of a release from its full payload.
@@ -303,7 +355,8 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
 }
 
 impl BuiltRelease {
-    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release and the roots in its folder.
+    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release, `targets.json` and the roots of its
+    /// folder.
     pub fn bundle(&self, path: &Path) -> Result<(), BuildError> {
         let failed = |source| BuildError::Write { path: path.to_owned(), source };
         let partial = path.with_extension("part");
@@ -312,7 +365,7 @@ impl BuiltRelease {
         let roots = load_roots(&self.folder)?;
         let roots: Vec<_> = roots.iter().map(|SignedRoot { version, .. }| roots::file(*version)).collect();
         let roots = roots.iter().map(String::as_str);
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE].into_iter().chain(roots).chain(blobs) {
+        for name in [files::RELEASE, TARGETS_FILE].into_iter().chain(roots).chain(blobs) {
             archive.append_path_with_name(self.folder.join(name), name).map_err(failed)?;
         }
         archive.into_inner().and_then(|file| file.sync_all()).map_err(failed)?;

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use release::public_key;
 use tuf::{Date, Root};
+use update_core::repository::TARGETS_FILE;
 use update_core::roots::{self, NamedKey, Role};
 
-use crate::keys::{SigningKey, ensure_absent, generate_pair, secret_key_path};
-use crate::password::Password;
+use crate::keys::{GeneratedKeys, SigningKey, ensure_absent, generate_keys, generate_pair, secret_key_path};
+use crate::password::{Password, Passwords};
 use crate::roots::{ROOT_KEYS, RootError, RootStatus};
 use crate::sign::write_new;
+use crate::targets::refresh_targets;
 
 /// Number of root keys, of [`ROOT_KEYS`], that must sign.
 const THRESHOLD: NonZeroU64 = NonZeroU64::new(2).unwrap();
@@ -69,6 +71,27 @@ impl FirstRoot<'_> {
     }
 }
 
+/// Keys for tests, and what they signed first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnencryptedKeys {
+    /// Paths of the secret keys for releases and channels.
+    pub keys: GeneratedKeys,
+    /// Path of `1.root.json`.
+    pub root: PathBuf,
+    /// Path of `targets.json`, which lists no release.
+    pub targets: PathBuf,
+}
+
+/// Generates keys without passwords and the first root, all in `folder`: [`generate_keys`], then [`create_first_root`].
+///
+/// # Errors
+/// A file exists already or cannot be written.
+pub fn create_unencrypted(folder: &Path, name: &str, expires: u64) -> Result<UnencryptedKeys, RootError> {
+    let keys = generate_keys(folder, name, None)?;
+    let root = create_first_root(folder, &FirstRoot { expires, ..FirstRoot::default() }, &mut None)?.path;
+    Ok(UnencryptedKeys { keys, root, targets: folder.join(TARGETS_FILE) })
+}
+
 fn public_path(folder: &Path, secret: &Path) -> PathBuf {
     folder.join(Role::Root.name()).join(secret.with_extension("pub").file_name().unwrap_or_default())
 }
@@ -78,13 +101,20 @@ fn root_name(number: usize) -> String {
 }
 
 /// Generates three root keys and the first root, which they sign, in `folder`. The root lists them and the public keys
-/// in `folder/release` and `folder/channel`.
+/// in `folder/release` and `folder/channel`. The first `targets.json`, which lists no release, is signed by the release
+/// key, if that is in `folder`; `passwords` are for this key.
 ///
 /// # Errors
-/// A file exists already or cannot be written. No root key is left then.
-pub fn create_first_root(folder: &Path, first: &FirstRoot<'_>) -> Result<RootStatus, RootError> {
+/// A file exists already or cannot be written, or the password of the release key is wrong. No root key is left then.
+pub fn create_first_root(
+    folder: &Path,
+    first: &FirstRoot<'_>,
+    passwords: &mut dyn Passwords,
+) -> Result<RootStatus, RootError> {
     first.check(folder)?;
     let secrets = first.root_keys(folder)?;
+    let release = secret_key_path(folder, Role::Release.name());
+    let release = release.exists().then(|| SigningKey::unlock(&release, passwords)).transpose()?;
     let create = || {
         let mut keys = Vec::new();
         for (secret, number) in secrets.iter().zip(1..) {
@@ -99,7 +129,7 @@ pub fn create_first_root(folder: &Path, first: &FirstRoot<'_>) -> Result<RootSta
         let signers: Vec<_> = keys.iter().map(SigningKey::signer).collect();
         write_new(folder, &root, None, &signers)
     };
-    create().inspect_err(|_| {
+    let status = create().inspect_err(|_| {
         // A medium may be full or read-only. The next attempt creates all of them. They did not exist before, and no root
         // lists them.
         for secret in secrets.iter().filter(|_| !folder.join(roots::file(1)).exists()) {
@@ -107,7 +137,12 @@ pub fn create_first_root(folder: &Path, first: &FirstRoot<'_>) -> Result<RootSta
                 fs::remove_file(path).ok();
             }
         }
-    })
+    })?;
+    let release: Vec<_> = release.iter().map(SigningKey::signer).collect();
+    // Without it, `keelson release` starts the list.
+    refresh_targets(folder, &release, &mut None)
+        .map_err(|error| RootError::Targets { source: error.into() })?;
+    Ok(status)
 }
 
 /// From Unix time in seconds.

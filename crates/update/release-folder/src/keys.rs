@@ -42,13 +42,10 @@ pub enum KeysError {
     Password { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     #[error("cannot create a key: {0}")]
     Make(String),
-    #[error("cannot create the signature: {0}")]
-    Sign(String),
 }
 
-/// A secret key. Signs releases and timestamps in minisign's format, and roots in TUF's.
+/// A secret key, which signs TUF's metadata.
 pub struct SigningKey {
-    secret: SecretKey,
     signer: Box<dyn Signer>,
     public: PublicKeyBytes,
 }
@@ -58,7 +55,7 @@ pub struct SigningKey {
 pub struct GeneratedKeys {
     /// Path of the secret key for releases.
     pub release: PathBuf,
-    /// Path of the secret key for timestamps.
+    /// Path of the secret key for channels.
     pub channel: PathBuf,
 }
 
@@ -127,7 +124,7 @@ pub(crate) fn generate_pair(
     };
     write_secret(secret, &boxed.into_string())?;
     write_file(public, pair.pk.to_box().map_err(made)?.into_string().as_bytes(), 0o644)?;
-    SigningKey::new(key).ok_or_else(|| KeysError::Make("its public key is not that of its seed".to_owned()))
+    SigningKey::new(&key).ok_or_else(|| KeysError::Make("its public key is not that of its seed".to_owned()))
 }
 
 /// Without a change of permissions after the creation: FAT, the usual file system of USB sticks, refuses it.
@@ -152,12 +149,12 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Key
 
 impl SigningKey {
     /// `None` if the public key in `secret` is another key's: signatures with it would give the secret key away.
-    fn new(secret: SecretKey) -> Option<Self> {
+    fn new(secret: &SecretKey) -> Option<Self> {
         let bytes = secret.to_bytes();
         let signer = Ed25519Signer::from_seed(bytes.get(SEED)?)?;
         let public = bytes.get(PUBLIC)?.try_into().ok()?;
         let is_pair = *signer.key() == tuf::Key::ed25519(&public);
-        is_pair.then(|| Self { secret, signer: Box::new(signer), public })
+        is_pair.then(|| Self { signer: Box::new(signer), public })
     }
 
     /// Reads an unencrypted secret key.
@@ -179,10 +176,11 @@ impl SigningKey {
         let header =
             SecretKeyHeader::of_file(&text).ok_or_else(|| format("unexpected content".to_owned()))?;
         let boxed = || SecretKeyBox::from(text.clone());
-        let pair =
-            |key| Self::new(key).ok_or_else(|| format("its public key is not that of its seed".to_owned()));
+        let pair = |key: &SecretKey| {
+            Self::new(key).ok_or_else(|| format("its public key is not that of its seed".to_owned()))
+        };
         if !header.is_encrypted {
-            return pair(boxed().into_unencrypted_secret_key().map_err(|error| format(error.to_string()))?);
+            return pair(&boxed().into_unencrypted_secret_key().map_err(|error| format(error.to_string()))?);
         }
         let mut rejected = 0;
         loop {
@@ -194,7 +192,7 @@ impl SigningKey {
                 });
             };
             match boxed().into_secret_key(Some(password.text())) {
-                Ok(key) => return pair(key),
+                Ok(key) => return pair(&key),
                 // The checksum of the decrypted key.
                 Err(error) if matches!(error.kind(), minisign::ErrorKind::Verify) => rejected += 1,
                 Err(error) => return Err(format(error.to_string())),
@@ -212,12 +210,6 @@ impl SigningKey {
     #[must_use]
     pub fn signer(&self) -> &dyn Signer {
         &*self.signer
-    }
-
-    /// Returns the text of a signature file. `about` is the trusted comment, which is signed and shown by minisign.
-    pub fn sign(&self, bytes: &[u8], about: &str) -> Result<String, KeysError> {
-        let signed = minisign::sign(None, &self.secret, bytes, Some(about), Some("signature by Keelson"));
-        signed.map(|signature| signature.to_string()).map_err(|error| KeysError::Sign(error.to_string()))
     }
 }
 

@@ -9,16 +9,26 @@ mod build;
 mod first_root;
 mod keys;
 mod password;
+mod publish;
 mod roots;
 mod rotate;
 mod sign;
+mod targets;
 
-pub use build::{BuildError, BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, build_release};
-pub use first_root::{FirstRoot, create_first_root};
+pub use build::{
+    BuildError, BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, build_release, releases_before,
+};
+pub use first_root::{FirstRoot, UnencryptedKeys, create_first_root, create_unencrypted};
 pub use keys::{GeneratedKeys, KeysError, SigningKey, existing_key_path, generate_keys, secret_key_path};
 pub use password::{Password, PasswordError, Passwords};
+pub use publish::{Publication, Unlock, targets_to_publish};
 pub use roots::{
-    RootError, RootStatus, SignedRoot, copy_roots, latest_complete, latest_status, load_roots, status,
+    RootError, RootStatus, SignedRoot, add_root, copy_roots, latest_complete, latest_status, load_roots,
+    status,
 };
 pub use rotate::{Change, Replace, rotate, rotate_with};
 pub use sign::{merge_signatures, sign_root, sign_root_with};
+pub use targets::{
+    TargetsError, TargetsStatus, load_targets, merge_targets_signatures, refresh_targets, sign_targets,
+    targets_status,
+};

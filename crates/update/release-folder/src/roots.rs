@@ -33,6 +33,8 @@ pub enum RootError {
     TooLong(PathBuf),
     #[error("{path} is not accepted")]
     Rule { path: PathBuf, source: RuleError },
+    #[error("{path} does not follow the root before it")]
+    Refused { path: PathBuf, source: tuf::Cause },
     #[error("cannot sign {path}")]
     Sign { path: PathBuf, source: SignError },
     #[error("invalid expiry")]
@@ -63,6 +65,8 @@ pub enum RootError {
     RootFolders(usize),
     #[error("each of the {ROOT_KEYS} root keys needs a folder of its own: {0} is given twice")]
     SameRootFolder(PathBuf),
+    #[error("cannot sign the list of releases")]
+    Targets { source: Box<dyn std::error::Error + Send + Sync> },
     #[error("there is no {role} key `{name}` in root version {version}")]
     NoKey { role: &'static str, name: String, version: u64 },
 }
@@ -253,4 +257,22 @@ pub fn copy_roots(from: &Path, to: &Path) -> Result<Vec<String>, RootError> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// Adds the root that follows the newest one of the folder, as machines accept it.
+///
+/// # Errors
+/// The newest root lacks signatures, the keys of both did not sign the new one, or it cannot be written.
+pub fn add_root(folder: &Path, bytes: &[u8]) -> Result<Root, RootError> {
+    let newest = latest_status(folder)?;
+    let version = roots::version(&newest.root).saturating_add(1);
+    if !newest.is_complete() {
+        let missing = newest.missing().join("; ");
+        return Err(RootError::Incomplete { version: version - 1, missing });
+    }
+    let path = folder.join(roots::file(version));
+    let next = newest.root.next(bytes);
+    let next = next.map_err(|source| RootError::Refused { path: path.clone(), source })?;
+    write(&path, bytes)?;
+    Ok(next)
 }

@@ -13,6 +13,7 @@ use crate::keys::{SigningKey, ensure_absent, existing_key_path, generate_pair, s
 use crate::password::{Password, Passwords};
 use crate::roots::{RootError, RootStatus, latest_status};
 use crate::sign::{check_new, write_new};
+use crate::targets::{TargetsError, refresh_targets};
 
 /// Changes for the next root. Without any, the next root extends the validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +45,9 @@ pub struct Replace {
 
 /// Creates the next root in `folder`, signed by the available root keys. It expires at `expires`, Unix time in seconds.
 ///
-/// A replaced secret key is renamed to `FILE.revoked-in-N.key`, and the new one takes its name.
+/// A replaced secret key is renamed to `FILE.revoked-in-N.key`, and the new one takes its name. `targets.json` follows if
+/// the root is complete, its release key is available, and release keys of the previous root signed it; else
+/// [`refresh_targets`] or [`sign_targets`](crate::sign_targets) does it later.
 ///
 /// # Errors
 /// The preceding root lacks signatures, the change is invalid, or a password is wrong. No new key is left then.
@@ -116,6 +119,14 @@ pub fn rotate_with(
     })?;
     for (replace, new_key) in change.replace.iter().zip(&new_keys) {
         put_in_place(folder, &replace.file, &new_key.secret, version)?;
+    }
+    if status.is_complete() {
+        let signers: Vec<_> = secrets.iter().map(SigningKey::signer).collect();
+        match refresh_targets(folder, &signers, passwords) {
+            // Its status shows the missing signature.
+            Ok(_) | Err(TargetsError::Refused { .. }) => {}
+            Err(error) => return Err(RootError::Targets { source: error.into() }),
+        }
     }
     Ok(status)
 }

@@ -3,38 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tuf::{Key, KeyId, Root, Signer};
+use tuf::{KeyId, ListedSigner, Root, Signer};
 use update_core::roots;
 
 use crate::keys::SigningKey;
 use crate::password::Passwords;
 use crate::roots::{RootError, RootStatus, parse_signed, read_limited, read_status, status, write};
 
-/// Signs as a key of a root, whose id covers its name.
-struct ListedKey<'a> {
-    key: Key,
-    signer: &'a dyn Signer,
-}
-
-impl Signer for ListedKey<'_> {
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
-        self.signer.sign(message)
-    }
-}
-
-/// The root key of `root` with this public key, whatever its name.
-fn listed(root: &Root, plain: &Key) -> Option<Key> {
-    let mut ids = root.roles.root.keyids.iter();
-    let (id, key) = ids.find_map(|id| {
-        let key = root.keys.get(id)?;
-        (key.identity() == plain.identity()).then_some((id, key))
-    })?;
-    // Other tools may give a key an id that does not cover its name.
-    Some(if plain.id() == *id { plain.clone() } else { key.clone() })
+/// `signer` as a root key of `root`, if it is one.
+fn listed<'a>(root: &Root, signer: &'a dyn Signer) -> Option<ListedSigner<'a>> {
+    ListedSigner::of(&root.roles.root, &root.keys, signer)
 }
 
 /// Signs a root file as the root keys of `previous` and of `root` that `signers` are. Ignores those that signed already.
@@ -47,12 +25,12 @@ fn signed(
     let mut bytes = bytes.to_vec();
     for of in [previous, root].into_iter().flatten() {
         for &signer in signers {
-            let Some(key) = listed(of, signer.key()) else { continue };
+            let Some(signer) = listed(of, signer) else { continue };
             let found = of
                 .signers_of(&bytes)
                 .map_err(|source| RootError::Metadata { path: path.to_owned(), source })?;
-            if !found.contains(&key.id()) {
-                bytes = tuf::add_signatures(&bytes, &[&ListedKey { key, signer }])
+            if !found.contains(&signer.key().id()) {
+                bytes = tuf::add_signatures(&bytes, &[&signer])
                     .map_err(|source| RootError::Sign { path: path.to_owned(), source })?;
             }
         }
@@ -110,7 +88,7 @@ fn sign_with(
     name: &Path,
 ) -> Result<RootStatus, RootError> {
     let (own, previous) = (&before.root, before.previous.as_ref().map(|(root, _)| root));
-    if [Some(own), previous].into_iter().flatten().all(|root| listed(root, signer.key()).is_none()) {
+    if [Some(own), previous].into_iter().flatten().all(|root| listed(root, signer).is_none()) {
         return Err(RootError::UnknownKey { key: name.to_owned(), version: roots::version(own) });
     }
     let all = signed(path, &bytes, [previous, Some(own)], &[signer])?;
@@ -159,13 +137,13 @@ fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<RootStatus, RootError>
 }
 
 /// What the signatures of a file that was parsed cover.
-fn signed_part(bytes: &[u8]) -> Value {
+pub(crate) fn signed_part(bytes: &[u8]) -> Value {
     let tree: Value = serde_json::from_slice(bytes).unwrap_or_default();
     tree.get("signed").cloned().unwrap_or_default()
 }
 
 /// The first field in which two values differ, as a path from `at`.
-fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
+pub(crate) fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
             let names = || one.keys().chain(other.keys());

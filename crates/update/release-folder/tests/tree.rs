@@ -3,23 +3,28 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use payload::ReadBackError;
 use payload::verity::{Hasher, Parameters};
-use release::{Digest, Keys, Verity};
+use release::{Digest, Verity};
 use release_folder::{
-    BuildError, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, generate_keys,
+    BuildError, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, create_unencrypted,
 };
+use tempfile::TempDir;
 
 fn build(folder: &Path, verity: Verity) -> Result<(), BuildError> {
+    build_version(folder, verity, "1.0.0", &[])
+}
+
+fn build_version(folder: &Path, verity: Verity, version: &str, older: &[PathBuf]) -> Result<(), BuildError> {
     let (usr, uki) = (folder.join("usr"), folder.join("uki"));
     let secret = SigningKey::read(&folder.join("keys/release.key")).unwrap();
     let info = ReleaseInfo {
         appid: "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}".to_owned(),
         board: "amd64-usr".to_owned(),
         channels: vec!["alpha".to_owned()],
-        version: "1.0.0".parse().unwrap(),
+        version: version.parse().unwrap(),
         epoch: 0,
         build_time: 1,
         expires: 4_000_000_000,
@@ -27,15 +32,15 @@ fn build(folder: &Path, verity: Verity) -> Result<(), BuildError> {
         notes_url: None,
     };
     let images = ImageFiles { usr: &usr, uki: &uki, verity };
-    let spec = ReleaseSpec { images, info, secret: &secret, older: &[], keys: &Keys::default(), level: 1 };
-    build_release(&spec, &folder.join("1.0.0"), &mut |_, _| ()).map(drop)
+    let spec = ReleaseSpec { images, info, secret: &secret, older, keys: &folder.join("keys"), level: 1 };
+    build_release(&spec, &folder.join(version), &mut |_, _| ()).map(drop)
 }
 
-#[test]
-fn another_tree_is_rejected_before_any_write() {
+/// A folder with keys and images.
+fn images() -> (TempDir, Verity) {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    generate_keys(&at.join("keys"), "test", None).unwrap();
+    create_unencrypted(&at.join("keys"), "test", 4_000_000_000).unwrap();
     let usr: Vec<u8> = (0..40_960_u32).map(|number| number.to_le_bytes()[1]).collect();
     fs::write(at.join("usr"), &usr).unwrap();
     fs::write(at.join("uki"), b"a boot image").unwrap();
@@ -44,7 +49,13 @@ fn another_tree_is_rejected_before_any_write() {
     let mut hasher = Hasher::new(&Parameters::of(&good).unwrap(), usr.len() as u64).unwrap();
     hasher.update(&usr);
     let good = Verity { root_hash: hasher.finish().unwrap().root, ..good };
+    (folder, good)
+}
 
+#[test]
+fn another_tree_is_rejected_before_any_write() {
+    let (folder, good) = images();
+    let at = folder.path();
     let wrong = |verity| match build(at, verity) {
         Err(BuildError::Tree { source, .. }) => source,
         other => panic!("{other:?}"),
@@ -59,4 +70,38 @@ fn another_tree_is_rejected_before_any_write() {
 
     build(at, good).unwrap();
     assert!(at.join("1.0.0/release.json").exists());
+}
+
+/// Attack: someone changes an older release, which a delta would then start from.
+#[test]
+fn a_changed_release_is_not_used_for_a_delta() {
+    let (folder, verity) = images();
+    let at = folder.path();
+    build(at, verity.clone()).unwrap();
+    let older = [at.join("1.0.0")];
+    let path = older[0].join("release.json");
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, String::from_utf8(good.clone()).unwrap().replace("1.0.0", "0.9.0")).unwrap();
+    let error = build_version(at, verity.clone(), "1.1.0", &older).unwrap_err();
+    assert!(matches!(&error, BuildError::OldNotListed(folder) if *folder == older[0]), "{error}");
+    assert!(!at.join("1.1.0/release.json").exists() && !at.join("1.1.0/targets.json").exists());
+    fs::write(&path, good).unwrap();
+    build_version(at, verity, "1.1.0", &older).unwrap();
+}
+
+/// Published versions are immutable: machines have them, and another release of the same version cannot replace them.
+#[test]
+fn a_version_is_released_once() {
+    let (folder, verity) = images();
+    let at = folder.path();
+    build(at, verity.clone()).unwrap();
+    assert_eq!(
+        fs::read(at.join("keys/targets.json")).unwrap(),
+        fs::read(at.join("1.0.0/targets.json")).unwrap()
+    );
+    assert!(at.join("1.0.0/1.root.json").exists());
+    fs::rename(at.join("1.0.0"), at.join("moved")).unwrap();
+    let error = build(at, verity).unwrap_err().to_string();
+    assert!(error.starts_with("targets.json already lists version 1.0.0 for amd64-usr"), "{error}");
+    assert!(!at.join("1.0.0").exists(), "nothing is packed");
 }

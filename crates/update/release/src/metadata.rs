@@ -11,8 +11,6 @@ use crate::name::FileName;
 
 /// Maximum size of `release.json` in bytes.
 pub const MAX_RELEASE: usize = 1 << 20;
-/// Maximum size of a signature in bytes.
-pub const MAX_SIGNATURE: usize = 4 << 10;
 /// The format of payloads: a zstd frame per segment.
 pub const SEGMENTS: &str = "zstd-segments";
 

@@ -37,5 +37,5 @@ pub use metadata::{
 pub use names::{NameError, metadata_file, quoted_role, target_file};
 pub use pattern::{path_digest, pattern_matches};
 pub use repository::{PublishError, Repository};
-pub use signer::{Ed25519Signer, SignError, Signer, add_signatures, insert_signatures, sign};
+pub use signer::{Ed25519Signer, ListedSigner, SignError, Signer, add_signatures, insert_signatures, sign};
 pub use threshold::{NotSigned, verify_threshold};

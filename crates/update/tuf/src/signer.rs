@@ -1,5 +1,7 @@
 //! Signatures over metadata.
 
+use std::collections::BTreeMap;
+
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::Serialize;
 use serde_json::Value;
@@ -7,8 +9,8 @@ use serde_json::Value;
 use crate::canonical::{CanonicalError, canonical};
 use crate::digests::hex;
 use crate::json::{self, Extra, JsonError};
-use crate::key::Key;
-use crate::metadata::{Signature, Signed};
+use crate::key::{Key, KeyId};
+use crate::metadata::{RoleKeys, Signature, Signed};
 
 /// A key pair, here or in hardware.
 pub trait Signer {
@@ -69,6 +71,38 @@ impl Signer for Ed25519Signer {
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         Ok(self.pair.sign(message).as_ref().to_vec())
+    }
+}
+
+/// A key pair as a role lists it: under the id there, which may cover fields that the specification does not define.
+pub struct ListedSigner<'a> {
+    key: Key,
+    signer: &'a dyn Signer,
+}
+
+impl<'a> ListedSigner<'a> {
+    /// `None` if the role has no such key. `keys` are those of its delegator.
+    #[must_use]
+    pub fn of(role: &RoleKeys, keys: &BTreeMap<KeyId, Key>, signer: &'a dyn Signer) -> Option<Self> {
+        let own = signer.key();
+        let (id, key) = role.keyids.iter().find_map(|id| {
+            let key = keys.get(id)?;
+            (key.identity()? == own.identity()?).then_some((id, key))
+        })?;
+        // The id may cover the defined fields only.
+        let plain = || Key { extra: Extra::new(), ..key.clone() };
+        let key = if key.id() == *id { key.clone() } else { plain() };
+        Some(Self { key, signer })
+    }
+}
+
+impl Signer for ListedSigner<'_> {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.signer.sign(message)
     }
 }
 

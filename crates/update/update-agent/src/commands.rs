@@ -16,8 +16,8 @@ use jiff::tz::TimeZone;
 use update_core::roots::{self, Role};
 use update_core::slots::BootState;
 use update_core::status::Operation;
-use update_core::trust::{Ban, UpdateOptions};
-use update_engine::{Hold, Isolation, Observer, Outcome, Paths, Settings, Updater, now};
+use update_core::trust::{Anchor, Ban, UpdateOptions};
+use update_engine::{Hold, Isolation, Observer, Outcome, Paths, Settings, TrustStore, Updater, now};
 
 use crate::timing::retry_policy;
 
@@ -119,7 +119,7 @@ fn execute(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Keys { json } => {
-            keys(&updater, &Settings::read(paths), json)?;
+            keys(paths, &Settings::read(paths), json)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Apply { path, allow_downgrade, retry } => {
@@ -208,23 +208,18 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<ExitCo
         Some(serde_json::Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
         Some(other) => Some(other.to_string()),
     };
-    let issued = value.get("channel_issued").and_then(serde_json::Value::as_u64);
+    let expires = value.get("channel_expires").and_then(serde_json::Value::as_u64);
     let channel_version = field("channel_version")
-        .zip(issued)
-        .map(|(version, issued)| format!("{version}, signed {}", date(issued)));
+        .zip(expires)
+        .map(|(version, expires)| format!("{version}, confirmed until {}", date(expires)));
     let bans: Vec<String> =
         updater.state.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
-    let root = updater.trusted_root()?;
+    let root = field("root_version");
     let rows = [
         ("Version", field("version")),
         ("Channel", field("group")),
         ("Server", field("server")),
-        (
-            "Root",
-            root.map(|root| {
-                format!("version {}, expires {}", roots::version(&root), date(roots::expires(&root)))
-            }),
-        ),
+        ("Root", root.map(|version| format!("version {version}"))),
         ("Operation", field("operation")),
         ("Channel version", channel_version),
         ("Outdated", field("outdated")),
@@ -242,29 +237,24 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<ExitCo
     Ok(code)
 }
 
-fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()> {
-    let root = updater.trusted_root()?;
-    let local = settings.allow_local_keys;
+fn keys(paths: &Paths, settings: &Settings, json: bool) -> anyhow::Result<()> {
+    let store = TrustStore::open(paths, settings)?;
+    let (root, anchor) = (store.root(), store.in_force().anchor);
     if json {
-        println!("{:#}", serde_json::json!({ "root": root, "local_keys": local }));
+        println!("{:#}", serde_json::json!({ "root": root, "anchor": anchor }));
         return Ok(());
     }
-    match &root {
-        Some(root) => {
-            let expires = roots::expires(root);
-            let until = if expires <= now() { "expired" } else { "expires" };
-            println!("Root version {}, {until} {}", roots::version(root), date(expires));
-            println!("The next version needs signatures by {} of its root keys.", root.roles.root.threshold);
-            for role in Role::ALL {
-                for named in roots::named_keys(root, role) {
-                    println!("{:<8} {:<16} {}", role.name(), named.name, named.key.id());
-                }
-            }
+    let expires = roots::expires(root);
+    let until = if expires <= now() { "expired" } else { "expires" };
+    println!("Root version {}, {until} {}", roots::version(root), date(expires));
+    println!("The next version needs signatures by {} of its root keys.", root.roles.root.threshold);
+    for role in Role::ALL {
+        for named in roots::named_keys(root, role) {
+            println!("{:<8} {:<16} {}", role.name(), named.name, named.key.id());
         }
-        None => println!("No root: the trusted keys are part of the image."),
     }
-    if local {
-        println!("The keys in /etc/keelson/keys.d are trusted, too.");
+    if anchor == Anchor::Local {
+        println!("This is the root in /etc/keelson/keys.d, or one that it leads to, instead of the image's.");
     }
     Ok(())
 }

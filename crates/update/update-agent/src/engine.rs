@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use go_compat::format_duration;
 use tokio::sync::mpsc::UnboundedSender;
-use update_core::roots;
 use update_core::schedule::{Intervals, LastCheck, delay};
 use update_core::status::{Operation, Status};
 use update_core::trust::UpdateOptions;
-use update_engine::{Failure, Kind, Observer, Outcome, Paths, Server, Settings, Updater, now};
+use update_engine::{Failure, Kind, Observer, Outcome, Paths, Server, Settings, TrustStore, Updater, now};
 
 use crate::status_file::StatusFile;
 
@@ -157,15 +156,15 @@ impl Engine {
             }
         });
         let settings = Settings::read(&self.paths);
+        let root = TrustStore::open(&self.paths, &settings).ok().map(|store| store.in_force().version);
         let server = match settings.server {
             Server::Url(url) => url,
             Server::Disabled(why) => format!("updates are disabled: {why}"),
         };
         let hold = self.updater.state.hold().ok().flatten().map(|hold| hold.reason);
         let bans = self.updater.state.bans().unwrap_or_default();
-        let root = self.updater.trusted_root().ok().flatten();
         self.file(|file| {
-            file.root_version = root.as_ref().map(roots::version);
+            file.root_version = root;
             file.server = server;
             file.group = settings.group;
             file.pending = pending;

@@ -30,9 +30,9 @@ pub struct StatusFile {
     pub last_error_time: Option<u64>,
     /// The channel's version by its newest verified timestamp.
     pub channel_version: Option<String>,
-    /// Issue time of that timestamp.
-    pub channel_issued: Option<u64>,
-    /// Set if the newest verified timestamp is more than a week old.
+    /// When that timestamp expires.
+    pub channel_expires: Option<u64>,
+    /// Set if the newest verified timestamp is expired.
     pub outdated: Option<String>,
     /// The reason of an operator's hold.
     pub hold: Option<String>,
@@ -62,9 +62,9 @@ impl StatusFile {
                 last_checked,
             ),
             (
-                "keelson_update_channel_issued_timestamp_seconds",
+                "keelson_update_channel_expiry_timestamp_seconds",
                 "Issue time of the channel's newest verified timestamp; 0: none.",
-                self.channel_issued.unwrap_or(0),
+                self.channel_expires.unwrap_or(0),
             ),
             (
                 "keelson_update_channel_outdated",
@@ -92,14 +92,14 @@ mod tests {
     fn metrics_are_gauges_of_the_status() {
         let file = StatusFile {
             last_checked: 1000,
-            channel_issued: Some(900),
+            channel_expires: Some(900),
             outdated: Some("x".to_owned()),
             ..StatusFile::default()
         };
         let text = file.metrics();
         for line in [
             "keelson_update_last_checked_timestamp_seconds 1000",
-            "keelson_update_channel_issued_timestamp_seconds 900",
+            "keelson_update_channel_expiry_timestamp_seconds 900",
             "keelson_update_channel_outdated 1",
             "keelson_update_reboot_pending 0",
         ] {

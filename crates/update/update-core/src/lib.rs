@@ -10,6 +10,7 @@ pub mod conf;
 pub mod entry;
 pub mod freshness;
 pub mod method;
+pub mod repository;
 pub mod roots;
 pub mod schedule;
 pub mod slots;

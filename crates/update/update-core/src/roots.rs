@@ -3,8 +3,8 @@
 //! | role here | roles in the root | signs |
 //! |---|---|---|
 //! | root | `root` | roots, by a threshold |
-//! | release | `targets` | releases |
-//! | channel | `timestamp`, `snapshot` | timestamps of channels |
+//! | release | `targets` | what releases are |
+//! | channel | `timestamp`, `snapshot` | which release a channel has, and when that was |
 //!
 //! Roots form a chain: each one is signed by a threshold of the root keys of its predecessor, and of its own, which
 //! proves that the new keys can sign.
@@ -12,13 +12,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
-use release::{FileName, Keys, PublicKeyBytes};
-use tuf::{Cause, Error, Key, MetadataError, Root, metadata_file, role_type};
+use release::{FileName, PublicKeyBytes};
+use tuf::{Error, Key, MetadataError, Root, metadata_file, role_type};
 
 /// Maximum size of a root in bytes.
 pub const MAX_ROOT: usize = 64 << 10;
-/// Maximum number of new roots that a machine follows in one check.
-pub const MAX_STEPS: usize = 256;
 /// Maximum number of keys per role.
 pub const MAX_KEYS: usize = 16;
 /// A single root key must never suffice: it may be stolen.
@@ -34,9 +32,9 @@ const KEY_NAME: &str = "x-keelson-name";
 pub enum Role {
     /// Signs roots. Offline.
     Root,
-    /// Signs releases. Offline.
+    /// Signs targets metadata. Offline.
     Release,
-    /// Signs timestamps. Online: in the server.
+    /// Signs timestamp, snapshot and channels. Online: in the server.
     Channel,
 }
 
@@ -122,8 +120,22 @@ impl NamedKey {
 }
 
 impl Clock {
-    fn is_wrong(self) -> bool {
+    /// Whether it is before the build time.
+    #[must_use]
+    pub fn is_wrong(self) -> bool {
         self.now < self.build_time
+    }
+
+    /// Unix time in seconds; `None` if the clock is wrong.
+    #[must_use]
+    pub fn time(self) -> Option<u64> {
+        (!self.is_wrong()).then_some(self.now)
+    }
+
+    /// Unix time in seconds for TUF: nothing is expired if the clock is wrong.
+    #[must_use]
+    pub fn for_tuf(self) -> i64 {
+        self.time().map_or(0, |now| i64::try_from(now).unwrap_or(i64::MAX))
     }
 }
 
@@ -165,18 +177,6 @@ pub fn set_keys(root: &mut Root, role: Role, keys: &[NamedKey], threshold: NonZe
     for role in role.in_root() {
         root.set_keys(role, &keys, threshold);
     }
-}
-
-/// The keys of a role, for signatures in minisign's format.
-#[must_use]
-pub fn keys(root: &Root, role: Role) -> Keys {
-    let mut keys = Keys::default();
-    for NamedKey { name, key } in named_keys(root, role) {
-        if let Some(public) = key.identity().and_then(|key| key.try_into().ok()) {
-            keys.push(&format!("{name} of root {}", version(root)), public);
-        }
-    }
-    keys
 }
 
 /// The root keys of `root` that signed the root in `bytes`, each once.
@@ -230,20 +230,6 @@ pub fn check(root: &Root) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// Verifies the roots that follow `trusted`, and returns the last one, or `trusted` if there are none. All are accepted,
-/// or none.
-///
-/// # Errors
-/// A root is not accepted, or the last one is expired. Those in between may be expired: the machine may have been off.
-pub fn follow(trusted: &Root, chain: &[Vec<u8>], clock: Clock) -> Result<Root, Error> {
-    let last = replay(trusted, chain)?;
-    if !chain.is_empty() && !clock.is_wrong() && clock.now >= expires(&last) {
-        let cause = Cause::Expired { expired: last.header.expires };
-        return Err(Error { file: file(version(&last)), cause });
-    }
-    Ok(last)
-}
-
 /// Verifies the roots that were accepted after `trusted`, and returns the last one, expired or not.
 ///
 /// # Errors
@@ -255,17 +241,6 @@ pub fn replay(trusted: &Root, accepted: &[Vec<u8>]) -> Result<Root, Error> {
         last = next.map_err(|cause| Error { file: file(version(&last).saturating_add(1)), cause })?;
     }
     Ok(last)
-}
-
-/// The root with the higher version. The image's wins a tie, because it is verified at each read.
-#[must_use]
-pub fn newer(image: Option<Root>, followed: Option<Root>) -> Option<Root> {
-    match (image, followed) {
-        (Some(image), Some(followed)) => {
-            Some(if version(&followed) > version(&image) { followed } else { image })
-        }
-        (image, followed) => image.or(followed),
-    }
 }
 
 #[cfg(test)]

@@ -1,94 +1,63 @@
-//! Verification of offers: signatures, freshness and rollback protection (contract 5).
+//! Acceptance of a release by a machine: product, board, channel, expiry and rollback protection (contract 5).
 
 mod facts;
-mod verifier;
 
-use release::{Digest, Release, Timestamp, files::RELEASE};
+use release::Release;
+use tuf::TargetFile;
 
-pub use facts::{
-    ActiveRoot, Ban, RoleKeys, TrustAnchors, TrustState, UpdateOptions, VerifyContext, VerifyError,
-};
-use verifier::Verifier;
+use crate::repository::ChannelTarget;
 
-/// An unverified offer.
-#[derive(Debug, Clone)]
-pub struct Offer {
-    /// `release.json`, as served.
-    pub release: Vec<u8>,
-    /// `release.json.sig`.
-    pub release_signature: String,
-    /// SHA-256 of `release`.
-    pub release_sha256: Digest,
-    /// The signed timestamp of the channel. `None` for a release from a file.
-    pub timestamp: Option<(Vec<u8>, String)>,
-}
+pub use facts::{Anchor, Ban, RootInForce, TrustState, UpdateOptions, VerifyContext, VerifyError};
 
-/// A verified offer.
+/// A verified release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRelease {
-    /// Signed, and acceptable for this machine.
+    /// Listed by signed targets metadata, and acceptable for this machine.
     pub release: Release,
     /// Persist it before the installation.
     pub state: TrustState,
-    /// The clock is before the image's build time: expiry was not checked.
-    pub clock_is_wrong: bool,
 }
 
-/// Verifies `offer`. Parses nothing before its signature is verified. Persist nothing of an offer that fails.
-pub fn verify_offer(
-    offer: &Offer,
-    authorities: &TrustAnchors,
+/// Verifies the `release.json` in `bytes`, which signed targets metadata lists as `listed`. Parses nothing before its
+/// digest is verified. `channel`: what the machine's channel has; `None` for a release from a file. Persist nothing of a
+/// release that fails.
+///
+/// # Errors
+/// See [`VerifyError`].
+pub fn verify_release(
+    bytes: &[u8],
+    listed: &TargetFile,
+    channel: Option<&ChannelTarget>,
     context: &VerifyContext<'_>,
 ) -> Result<VerifiedRelease, VerifyError> {
-    let verifier = Verifier::new(authorities, context);
-    let context = &verifier.context;
-    verifier.check_signature(RELEASE, |roles| &roles.release, &offer.release, &offer.release_signature)?;
-    let release = Release::parse(&offer.release)?;
-    let mut state = context.state.clone();
-    if let Some((bytes, signature)) = &offer.timestamp {
-        let timestamp = verifier.timestamp(bytes, signature)?;
-        if timestamp.release_sha256 != offer.release_sha256 {
-            return Err(VerifyError::MixedReleases);
-        }
-        state.issued = verifier.latest_issued(&timestamp);
+    let mut state = state_under(context)?;
+    listed.verify(bytes)?;
+    let release = Release::parse(bytes)?;
+    if let Some(channel) = channel.filter(|channel| !channel.offers(&release.version)) {
+        let (offered, current) = (release.version, channel.version.clone());
+        return Err(VerifyError::NotOffered { offered, channel: context.channel.to_owned(), current });
     }
     check_target(&release, context)?;
-    if verifier.time().is_some_and(|now| now > release.expires) {
+    if context.clock.time().is_some_and(|now| now > release.expires) {
         return Err(VerifyError::Expired { version: release.version, expires: release.expires });
     }
-    check_version(&release, context)?;
+    check_version(&release, &state, context)?;
     if release.epoch > state.epoch {
         (state.epoch, state.version) = (release.epoch, None);
     }
     if context.options.downgrade {
         state.version = Some(release.version.clone());
     }
-    Ok(VerifiedRelease { release, state, clock_is_wrong: verifier.clock_is_wrong() })
+    Ok(VerifiedRelease { release, state })
 }
 
-/// A verified timestamp.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedTimestamp {
-    /// Signed, for this machine's channel, and not expired.
-    pub timestamp: Timestamp,
-    /// To persist.
-    pub state: TrustState,
-    /// The clock is before the image's build time: expiry was not checked, so the timestamp may be outdated.
-    pub clock_is_wrong: bool,
-}
-
-/// Verifies the timestamp of the machine's channel, without an offer: proof that the server does not hide newer
-/// releases.
-pub fn verify_timestamp(
-    bytes: &[u8],
-    signature: &str,
-    authorities: &TrustAnchors,
-    context: &VerifyContext<'_>,
-) -> Result<VerifiedTimestamp, VerifyError> {
-    let verifier = Verifier::new(authorities, context);
-    let timestamp = verifier.timestamp(bytes, signature)?;
-    let state = TrustState { issued: verifier.latest_issued(&timestamp), ..verifier.context.state.clone() };
-    Ok(VerifiedTimestamp { timestamp, state, clock_is_wrong: verifier.clock_is_wrong() })
+/// The state that is valid under the root in force.
+fn state_under(context: &VerifyContext<'_>) -> Result<TrustState, VerifyError> {
+    let (recorded, known) = (context.state.root, context.root.version);
+    if context.state.anchor == context.root.anchor && known < recorded {
+        return Err(VerifyError::RootLost { recorded, known });
+    }
+    Ok(context.state.valid_under(context.root))
 }
 
 fn check_target(release: &Release, context: &VerifyContext<'_>) -> Result<(), VerifyError> {
@@ -105,14 +74,18 @@ fn check_target(release: &Release, context: &VerifyContext<'_>) -> Result<(), Ve
     Ok(())
 }
 
-fn check_version(release: &Release, context: &VerifyContext<'_>) -> Result<(), VerifyError> {
+fn check_version(
+    release: &Release,
+    state: &TrustState,
+    context: &VerifyContext<'_>,
+) -> Result<(), VerifyError> {
     let version = &release.version;
-    if release.epoch < context.state.epoch {
-        return Err(VerifyError::OldEpoch { offered: release.epoch, recorded: context.state.epoch });
+    if release.epoch < state.epoch {
+        return Err(VerifyError::OldEpoch { offered: release.epoch, recorded: state.epoch });
     }
     if !context.options.downgrade {
         // A version of another epoch does not count: a stolen key may have signed any number.
-        let of_epoch = context.state.version.iter().filter(|_| context.state.epoch == release.epoch);
+        let of_epoch = state.version.iter().filter(|_| state.epoch == release.epoch);
         for than in of_epoch.chain(context.running) {
             if version < than {
                 return Err(VerifyError::Downgrade { offered: version.clone(), than: than.clone() });

@@ -6,17 +6,19 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use omaha::{ErrorCode, Event, EventResult, EventType};
-use release::{Digest, Release, Version, files};
+use release::{Digest, Release, Version};
 use update_core::method;
+use update_core::roots::Clock;
 use update_core::slots::BootState;
 use update_core::status::Operation;
 use update_core::trust::{
-    Ban, Offer, TrustState, UpdateOptions, VerifiedRelease, VerifyContext, VerifyError, verify_offer,
+    Ban, RootInForce, TrustState, UpdateOptions, VerifiedRelease, VerifyContext, VerifyError, verify_release,
 };
 use update_worker::Isolation;
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::{Delivery, fill};
+use crate::found::{Found, bundled_targets, fetch_release, listed_by_digest};
 use crate::http::RetryPolicy;
 use crate::identity::Identity;
 use crate::observer::{Notify, Observer, ProgressReporter};
@@ -26,6 +28,7 @@ use crate::secure_boot;
 use crate::settings::Settings;
 use crate::slots::{Slots, plan_failed};
 use crate::state::{Attempts, StateStore, remove_file, replace_file};
+use crate::trust_store::{TrustStore, client, refused};
 
 /// Result of a successful attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +83,17 @@ impl Updater {
             let message = format!("cannot read {}: {error}", path.display());
             Failure::text(Kind::Rejected, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
-        self.follow_roots(&origin)?;
-        let offer = fetch_offer(&origin, false)?;
-        let accepted = self.verify_offer(&offer, settings, options)?;
+        let store = TrustStore::open(&self.paths, settings)?;
+        let clock = self.clock();
+        let mut client = client(&origin, store, clock);
+        let root = client.update_root().map_err(refused)?;
+        let in_force = client.into_store().in_force();
+        self.record_root(in_force)?;
+        let targets = bundled_targets(&origin, &root, clock)?;
+        let bytes = fetch_release(&origin)?;
+        let listed = listed_by_digest(&targets, &bytes)?;
+        let found = Found { bytes: &bytes, listed, channel: None, root: in_force };
+        let accepted = self.verify_release(found, settings, options)?;
         self.install(&accepted, &origin, observer, &|_| {}, &|| Ok(()))
     }
 
@@ -193,50 +204,52 @@ impl Updater {
         differ
     }
 
-    pub(crate) fn verify_context<'a>(
-        &'a self,
-        settings: &'a Settings,
-        state: TrustState,
-        bans: &'a [Ban],
-        options: UpdateOptions,
-    ) -> VerifyContext<'a> {
-        VerifyContext {
-            appid: &self.identity.appid,
-            board: &self.identity.board,
-            channel: &settings.group,
-            running: Some(&self.identity.version),
-            now: now(),
-            build_time: self.identity.build_time,
-            state,
-            bans,
-            options,
-        }
-    }
-
-    pub(crate) fn verify_offer(
-        &self,
-        offer: &Offer,
-        settings: &Settings,
-        options: UpdateOptions,
-    ) -> Result<VerifiedRelease, Failure> {
-        let authorities = self.authorities(settings)?;
-        let downgrade = options.downgrade || self.has_version_override();
-        let options = UpdateOptions { downgrade, ..options };
-        let bans = self.state.bans().map_err(state_failed)?;
-        let accept = |state: &mut TrustState| {
-            let context = self.verify_context(settings, state.clone(), &bans, options);
-            let judged = verify_offer(offer, &authorities, &context);
-            let accepted = judged.map_err(|refusal| rejected(&refusal))?;
-            state.clone_from(&accepted.state);
-            Ok(accepted)
-        };
-        let accepted: VerifiedRelease = self.state.update_trust_state(accept).map_err(state_failed)??;
-        if accepted.clock_is_wrong {
+    /// The machine's time, and that of its image.
+    pub(crate) fn clock(&self) -> Clock {
+        let clock = Clock { now: now(), build_time: self.identity.build_time };
+        if clock.is_wrong() {
             tracing::warn!(
                 "the system clock is before the build time of this version: expiry is not checked"
             );
         }
-        Ok(accepted)
+        clock
+    }
+
+    /// Records the root in force. The image's, too: after a rollback to an older image, the keys that it revoked stay
+    /// revoked.
+    pub(crate) fn record_root(&self, root: RootInForce) -> Result<(), Failure> {
+        self.state.update_trust_state(|state| *state = state.valid_under(root)).map_err(state_failed)
+    }
+
+    /// Verifies a release, and records what it excludes.
+    pub(crate) fn verify_release(
+        &self,
+        found: Found<'_>,
+        settings: &Settings,
+        options: UpdateOptions,
+    ) -> Result<VerifiedRelease, Failure> {
+        let downgrade = options.downgrade || self.has_version_override();
+        let options = UpdateOptions { downgrade, ..options };
+        let bans = self.state.bans().map_err(state_failed)?;
+        let accept = |state: &mut TrustState| {
+            let context = VerifyContext {
+                appid: &self.identity.appid,
+                board: &self.identity.board,
+                channel: &settings.group,
+                running: Some(&self.identity.version),
+                clock: Clock { now: now(), build_time: self.identity.build_time },
+                root: found.root,
+                state: state.clone(),
+                bans: &bans,
+                options,
+            };
+            let Found { bytes, listed, channel, .. } = found;
+            let judged = verify_release(bytes, listed, channel, &context);
+            let accepted = judged.map_err(|refusal| rejected(&refusal))?;
+            state.clone_from(&accepted.state);
+            Ok(accepted)
+        };
+        self.state.update_trust_state(accept).map_err(state_failed)?
     }
 
     /// `still_offered` is called after the transfer, which may take days, and before the version can boot.
@@ -319,47 +332,17 @@ impl Updater {
 /// Second line of the file that marks a pending reboot.
 const OFFERED: &str = "offered by a server";
 
-/// Fetches the metadata of an offer.
-pub(crate) fn fetch_offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
-    let text = |name: &'static str| {
-        let bytes = origin.metadata(name)?;
-        Ok::<_, Failure>(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let release = origin.metadata(files::RELEASE)?;
-    if !release.trim_ascii_start().starts_with(b"{") {
-        let begin: String = String::from_utf8_lossy(&release).chars().take(200).collect();
-        let message = format!("release.json is not JSON (a captive portal?), it starts with {begin:?}");
-        return Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message));
-    }
-    let timestamp = match from_server {
-        true => Some((origin.metadata(files::TIMESTAMP)?, text(files::TIMESTAMP_SIGNATURE)?)),
-        false => None,
-    };
-    Ok(Offer {
-        release_sha256: Digest::of(&release),
-        release_signature: text(files::RELEASE_SIGNATURE)?,
-        release,
-        timestamp,
-    })
-}
-
-/// The failure for a rejected offer.
+/// The failure for a rejected release.
 pub(crate) fn rejected(refusal: &VerifyError) -> Failure {
     let code = match refusal {
-        VerifyError::Signature { .. } | VerifyError::RootExpired { .. } | VerifyError::RootLost { .. } => {
-            ErrorCode::PAYLOAD_PUBLIC_KEY
-        }
+        VerifyError::RootLost { .. } => ErrorCode::PAYLOAD_PUBLIC_KEY,
         VerifyError::Metadata(_) => code::MANIFEST,
-        VerifyError::MixedReleases => ErrorCode::PAYLOAD_HASH_MISMATCH,
-        VerifyError::Stale(_)
-        | VerifyError::Replayed { .. }
-        | VerifyError::FromFuture { .. }
-        | VerifyError::Expired { .. } => ErrorCode::DEFERRED_PER_POLICY,
+        VerifyError::Mismatch(_) => ErrorCode::PAYLOAD_HASH_MISMATCH,
+        VerifyError::Expired { .. } | VerifyError::NotOffered { .. } => ErrorCode::DEFERRED_PER_POLICY,
         // Published incorrectly: a failure of the version.
-        VerifyError::WrongProduct(_)
-        | VerifyError::WrongBoard(_)
-        | VerifyError::NotForChannel { .. }
-        | VerifyError::WrongChannel { .. } => ErrorCode::RESPONSE_INVALID,
+        VerifyError::WrongProduct(_) | VerifyError::WrongBoard(_) | VerifyError::NotForChannel { .. } => {
+            ErrorCode::RESPONSE_INVALID
+        }
         // Rejected by this machine only.
         VerifyError::Downgrade { .. }
         | VerifyError::OldEpoch { .. }

@@ -1,20 +1,34 @@
-//! The signed timestamp of the machine's channel, which each check verifies even if there is no update: otherwise
-//! whoever answers for the server could hide newer releases.
+//! The repository's metadata, which each check verifies even if there is no update: otherwise whoever answers for the
+//! server could hide newer releases.
 
-use release::files;
-use update_core::trust::{TrustState, UpdateOptions, verify_timestamp};
+use omaha::ErrorCode;
+use tuf::{Client, Fetch, Store, Targets, Trusted};
+use update_core::repository::{ChannelTarget, channel_target};
+use update_core::trust::RootInForce;
 
-use crate::attempt::{Updater, rejected, state_failed};
-use crate::error::{Failure, Kind};
+use crate::attempt::{Updater, state_failed};
+use crate::error::{Failure, Kind, code};
 use crate::http::HttpClient;
 use crate::origin::Origin;
 use crate::settings::Settings;
+use crate::trust_store::{TrustStore, client, refused};
 
 /// The path of the Omaha endpoint, below the URL of a channel server.
 const ENDPOINT: &str = "/v1/update";
 
+/// What verified metadata says.
+#[derive(Debug, Clone)]
+pub(crate) struct Confirmed {
+    /// All releases.
+    pub targets: Targets,
+    /// What the machine's channel has, if anything.
+    pub channel: Option<ChannelTarget>,
+    /// The root in force.
+    pub root: RootInForce,
+}
+
 impl Updater {
-    /// Fetches and verifies the timestamp of the machine's channel, and follows new roots before. Records it.
+    /// Fetches and verifies the metadata of the machine's product, and records how recent it is.
     ///
     /// # Errors
     /// The server has none, or it is not acceptable.
@@ -23,51 +37,49 @@ impl Updater {
         http: &HttpClient,
         server: &str,
         settings: &Settings,
-    ) -> Result<(), Failure> {
-        let Some(url) = files_of_channel(server, &self.identity.appid, &settings.group) else {
+    ) -> Result<Confirmed, Failure> {
+        let Some(url) = metadata_url(server, &self.identity.appid) else {
             let message =
                 format!("{server} is not the URL of a channel server: it does not end with {ENDPOINT}/");
-            return Err(Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message));
+            return Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message));
         };
         let origin = Origin::Server { http: http.clone(), code_bases: vec![url] };
-        self.follow_roots(&origin)?;
-        match self.confirm_by(&origin, settings) {
-            // The server may have signed anew between the two requests.
-            Err(failure) if failure.is_signature() => self.confirm_by(&origin, settings),
-            outcome => outcome,
-        }
-    }
-
-    fn confirm_by(&self, origin: &Origin, settings: &Settings) -> Result<(), Failure> {
-        let timestamp = origin.metadata(files::TIMESTAMP)?;
-        let signature = origin.metadata(files::TIMESTAMP_SIGNATURE)?;
-        let signature = String::from_utf8_lossy(&signature).into_owned();
-        let authorities = self.authorities(settings)?;
-        let verify = |state: &mut TrustState| {
-            let context = self.verify_context(settings, state.clone(), &[], UpdateOptions::default());
-            let verified = verify_timestamp(&timestamp, &signature, &authorities, &context)
-                .map_err(|refusal| rejected(&refusal))?;
-            state.clone_from(&verified.state);
-            Ok(verified)
-        };
-        let verified = self.state.update_trust_state(verify).map_err(state_failed)??;
-        if !verified.clock_is_wrong {
+        let clock = self.clock();
+        let mut client = client(&origin, TrustStore::open(&self.paths, settings)?, clock);
+        let (trusted, channel) = refresh(&mut client, &settings.group, &self.identity.board)?;
+        let root = client.into_store().in_force();
+        self.record_root(root)?;
+        if !clock.is_wrong() {
+            let expires = u64::try_from(trusted.timestamp.header.expires.unix()).unwrap_or(0);
+            let version = channel.as_ref().map(|channel| &channel.version);
             self.state
-                .update_freshness(|freshness| freshness.confirm(&verified.timestamp))
+                .update_freshness(|freshness| freshness.confirm(expires, version))
                 .map_err(state_failed)?;
         }
-        Ok(())
+        Ok(Confirmed { targets: trusted.targets, channel, root })
     }
 }
 
-/// The URL of the files of a channel, on the server with this Omaha endpoint.
-fn files_of_channel(server: &str, appid: &str, channel: &str) -> Option<String> {
+/// Updates all metadata, and finds what a channel has, if anything.
+pub(crate) fn refresh(
+    client: &mut Client<impl Fetch, impl Store>,
+    channel: &str,
+    board: &str,
+) -> Result<(Trusted, Option<ChannelTarget>), Failure> {
+    let trusted = client.refresh().map_err(refused)?;
+    let path = channel_target(channel, board);
+    let target = client.find(&trusted, &path).map_err(refused)?;
+    let channel = target.map(|target| ChannelTarget::of(&path, &target.file)).transpose();
+    let channel = channel.map_err(|error| Failure::new(Kind::Rejected, code::MANIFEST, &error))?;
+    Ok((trusted, channel))
+}
+
+/// The URL of a product's metadata, on the server with this Omaha endpoint.
+fn metadata_url(server: &str, appid: &str) -> Option<String> {
     let base = server.trim_end_matches('/').strip_suffix(ENDPOINT)?;
     let app = appid.trim_matches(['{', '}']);
-    let is_segment = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:".contains(c))
-    };
-    (is_segment(app) && is_segment(channel)).then(|| format!("{base}/files/{app}/{channel}/"))
+    let is_segment = !app.is_empty() && app.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    is_segment.then(|| format!("{base}/files/{app}/metadata/"))
 }
 
 #[cfg(test)]
@@ -75,13 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_beside_the_endpoint() {
-        let of = |server: &str, channel: &str| files_of_channel(server, "{6e7f-4b}", channel);
-        let expect = Some("https://h:8/x/files/6e7f-4b/alpha/".to_owned());
-        assert_eq!(of("https://h:8/x/v1/update/", "alpha"), expect);
-        assert_eq!(of("https://h:8/x/v1/update", "alpha"), expect);
-        assert_eq!(of("https://h:8/x/", "alpha"), None);
-        assert_eq!(of("https://h:8/v1/update/", "a/../b"), None);
-        assert_eq!(of("https://h:8/v1/update/", ""), None);
+    fn metadata_is_beside_the_endpoint() {
+        let of = |server: &str| metadata_url(server, "{6e7f-4b}");
+        let expect = Some("https://h:8/x/files/6e7f-4b/metadata/".to_owned());
+        assert_eq!(of("https://h:8/x/v1/update/"), expect);
+        assert_eq!(of("https://h:8/x/v1/update"), expect);
+        assert_eq!(of("https://h:8/x/"), None);
+        assert_eq!(metadata_url("https://h:8/v1/update/", "{}"), None);
+        assert_eq!(metadata_url("https://h:8/v1/update/", "../x"), None);
     }
 }

@@ -1,12 +1,14 @@
 //! Update checks: queries the server and installs its offer.
 
 use omaha::{CheckResponse, ErrorCode, Event, EventResult, EventType};
-use release::files;
+use release::Version;
 use update_core::status::Operation;
 use update_core::trust::{UpdateOptions, VerifiedRelease};
 
-use crate::attempt::{Outcome, Updater, fetch_offer, now, state_failed};
+use crate::attempt::{Outcome, Updater, now, state_failed};
+use crate::channel::Confirmed;
 use crate::error::{Failure, Kind};
+use crate::found::{Found, fetch_release, listed_by_version};
 use crate::http::HttpClient;
 use crate::observer::Observer;
 use crate::omaha_request::{InstallSource, OmahaRequest};
@@ -23,7 +25,7 @@ pub struct CheckOutcome {
     pub poll_interval: Option<u32>,
     /// Whether the server responded.
     pub responded: bool,
-    /// Whether the channel's timestamp was verified. `None` without a response.
+    /// Whether the metadata was verified. `None` without a response.
     pub confirmed: Option<Result<(), Failure>>,
 }
 
@@ -105,7 +107,7 @@ impl Session<'_> {
         checked.responded = true;
         // Whatever the answer, which is not signed. A failure is not one of the update.
         let confirmed = self.updater.confirm_channel(self.http, self.url, self.settings);
-        checked.confirmed = Some(confirmed);
+        checked.confirmed = Some(confirmed.as_ref().map(|_| ()).map_err(Failure::clone));
         if pending.is_none() {
             memory.set_previous_version("").map_err(state_failed)?;
         }
@@ -131,8 +133,6 @@ impl Session<'_> {
         };
         checked.poll_interval = offer.poll_interval;
         let origin = Origin::Server { http: self.http.clone(), code_bases: offer.urls.to_vec() };
-        // Even if the version is not wanted: a stolen key must lose its trust as early as possible.
-        self.updater.follow_roots(&origin)?;
         if pending.as_deref() == Some(offer.version) {
             return Ok(Outcome::UpToDate(None));
         }
@@ -141,38 +141,48 @@ impl Session<'_> {
             self.report(Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
             return Ok(Outcome::Held { version: offer.version.to_owned(), reason: hold.reason });
         }
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
-            if offer.file(name).is_none() {
-                let message = format!("the offer of version {} lacks {name}", offer.version);
-                return Err(Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
-            }
-        }
-        let accepted = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
+        let version: Version = offer.version.parse().map_err(|error| {
+            let message = format!("the offer's version `{}` is invalid: {error}", offer.version);
+            Failure::text(Kind::Rejected, ErrorCode::RESPONSE_INVALID, message)
+        })?;
+        let accepted = self.verify(&confirmed?, &version, &origin, options)?;
         set_operation(pending.as_ref(), observer, Operation::Available);
         let still_offered = || self.still_offered(&accepted, &origin, options);
         self.updater.install(&accepted, &origin, observer, &|event| self.report(event), &still_offered)
     }
 
-    /// Fetches and verifies the offer of an installed version again.
+    /// Fetches and verifies an offered release.
+    fn verify(
+        &self,
+        confirmed: &Confirmed,
+        version: &Version,
+        origin: &Origin,
+        options: UpdateOptions,
+    ) -> Result<VerifiedRelease, Failure> {
+        let Confirmed { targets, channel, root } = confirmed;
+        let Some(channel) = channel else {
+            let message = format!("channel {} has no version, and {version} is offered", self.settings.group);
+            return Err(Failure::text(Kind::Rejected, ErrorCode::DEFERRED_PER_POLICY, message));
+        };
+        let listed = listed_by_version(targets, &self.updater.identity.board, version)?;
+        let bytes = fetch_release(origin)?;
+        let found = Found { bytes: &bytes, listed, channel: Some(channel), root: *root };
+        self.updater.verify_release(found, self.settings, options)
+    }
+
+    /// Verifies after the transfer, which may have taken days, that the channel still has the version.
     fn still_offered(
         &self,
         accepted: &VerifiedRelease,
         origin: &Origin,
         options: UpdateOptions,
     ) -> Result<(), Failure> {
-        // For new roots. The offer is verified in any case.
-        if let Err(failure) = self.updater.confirm_channel(self.http, self.url, self.settings) {
-            tracing::info!(error = %failure, "cannot confirm the channel after the transfer");
-        }
-        let verify = || self.updater.verify_offer(&fetch_offer(origin, true)?, self.settings, options);
-        let again = match verify() {
-            // The server may have signed anew between the two requests.
-            Err(failure) if failure.is_signature() => verify(),
-            outcome => outcome,
-        };
+        let confirmed = self.updater.confirm_channel(self.http, self.url, self.settings);
+        let again = confirmed
+            .and_then(|confirmed| self.verify(&confirmed, &accepted.release.version, origin, options));
         let message = match again {
             Ok(again) if again.release == accepted.release => return Ok(()),
-            Ok(again) => format!("the channel has version {} now", again.release.version),
+            Ok(_) => "the release changed".to_owned(),
             Err(failure) => format!("after the transfer: {}", failure.message),
         };
         // No failure of the version: the next check gets another offer, or none.

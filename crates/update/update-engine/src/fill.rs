@@ -234,7 +234,7 @@ fn download(
 }
 
 fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<Index, Failure> {
-    let bytes = origin.index(&payload.index.url, payload.index.size)?;
+    let bytes = origin.file(payload.index.url.as_str(), payload.index.size)?;
     let digest = Digest::of(&bytes);
     let refused = |message: String| Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
     if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {

@@ -5,8 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use release::{FileName, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files};
-use update_core::roots::{self, MAX_ROOT};
+use release::FileName;
 use update_worker::Isolation;
 
 use crate::error::{Failure, Kind};
@@ -36,39 +35,19 @@ impl Origin {
         Ok(if path.metadata()?.is_dir() { Self::Folder(path) } else { Self::Bundle(path) })
     }
 
-    /// Maximum size of a metadata file in bytes.
-    fn limit(name: &str) -> u64 {
-        let limit = match name {
-            files::RELEASE => MAX_RELEASE,
-            files::TIMESTAMP => MAX_TIMESTAMP,
-            name if roots::version_of(name).is_some() => MAX_ROOT,
-            _ => MAX_SIGNATURE,
-        };
-        limit as u64
-    }
-
-    /// Fetches a metadata file.
-    pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
-        self.small(name, Self::limit(name))
-    }
-
-    /// As [`Origin::metadata`]; `None` if the folder or bundle does not contain the file, or the server responds so.
-    pub fn metadata_if_exists(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    /// As [`Origin::file`]; `None` if the folder or bundle does not contain the file, or the server responds so.
+    pub fn file_if_exists(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
         if !matches!(self, Self::Server { .. }) && self.open(name).is_err() {
             return Ok(None);
         }
-        match self.metadata(name) {
+        match self.file(name, limit) {
             Err(failure) if failure.http_status == Some(404) => Ok(None),
             outcome => outcome.map(Some),
         }
     }
 
-    /// Fetches a payload's index of at most `limit` bytes.
-    pub fn index(&self, name: &FileName, limit: u64) -> Result<Vec<u8>, Failure> {
-        self.small(name.as_str(), limit)
-    }
-
-    fn small(&self, name: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+    /// Fetches a file of at most `limit` bytes: metadata, or a payload's index.
+    pub fn file(&self, name: &str, limit: u64) -> Result<Vec<u8>, Failure> {
         let failed =
             |message: String| Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
         match self {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use update_core::roots;
+
 /// The root folder: `/`, or a test's.
 #[derive(Debug, Clone)]
 pub struct Paths(PathBuf);
@@ -33,6 +35,18 @@ impl Paths {
             "usr/share/coreos/release",
         ]
         .map(|path| self.at(path))
+    }
+
+    /// The image's root.
+    #[must_use]
+    pub fn image_root(&self) -> PathBuf {
+        self.at("usr/share/keelson/keys").join(roots::FILE)
+    }
+
+    /// The operator's root, which `ALLOW_LOCAL_KEYS` enables.
+    #[must_use]
+    pub fn local_root(&self) -> PathBuf {
+        self.at("etc/keelson/keys.d").join(roots::FILE)
     }
 
     /// Files with the registration token, in order of precedence: the operator's, and the host's.

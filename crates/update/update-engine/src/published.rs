@@ -2,19 +2,23 @@
 
 use std::path::Path;
 
-use release::{Digest, Release, Version, files};
+use release::{Digest, Release, Version};
+use tuf::{MemoryStore, Root, role_type};
 use update_core::method::Method;
-use update_core::trust::{
-    Offer, TrustAnchors, TrustState, UpdateOptions, VerifyContext, verify_offer, verify_timestamp,
-};
+use update_core::repository::ChannelTarget;
+use update_core::roots::{self, Clock};
+use update_core::trust::{Anchor, RootInForce, TrustState, UpdateOptions, VerifyContext, verify_release};
 use update_worker::Isolation;
 
-use crate::attempt::{fetch_offer, now, rejected};
-use crate::error::Failure;
+use crate::attempt::{now, rejected};
+use crate::channel::refresh;
+use crate::error::{Failure, Kind};
 use crate::fill::{Delivery, Slot, Targets, fill, verify_images, write_failed};
+use crate::found::{fetch_release, listed_by_digest, listed_by_version, targets_of};
 use crate::http::RetryPolicy;
 use crate::observer::Observer;
 use crate::origin::Origin;
+use crate::trust_store::{client, refused};
 
 /// Properties of the new machine.
 #[derive(Debug, Clone, Copy)]
@@ -40,67 +44,91 @@ pub struct ImageFiles<'a> {
     pub uki: &'a Path,
 }
 
-/// The context of a machine without a history.
-fn context_of(spec: MachineSpec<'_>) -> VerifyContext<'_> {
-    VerifyContext {
-        appid: spec.appid,
-        board: spec.board,
-        channel: spec.channel,
-        running: None,
-        now: now(),
-        build_time: 0,
-        state: TrustState::default(),
-        bans: &[],
-        options: UpdateOptions::default(),
-    }
+/// A client without a history, which trusts the root in `root`.
+fn fresh_store(root: &[u8]) -> MemoryStore {
+    MemoryStore([(role_type::ROOT.to_owned(), root.to_vec())].into())
+}
+
+/// The name of the newest targets metadata in a folder.
+fn newest_targets(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let version = |name: String| name.strip_suffix(".targets.json")?.parse::<u64>().ok();
+    let newest = entries.filter_map(|entry| version(entry.file_name().into_string().ok()?)).max();
+    tuf::metadata_file(role_type::TARGETS, newest)
+}
+
+fn clock() -> Clock {
+    Clock { now: now(), build_time: 0 }
 }
 
 impl PublishedRelease {
-    /// The current release of a channel. `files` is the URL of the application's files. With `version` that release,
-    /// whether or not the channel points to it.
+    /// The current release of a channel. `files` is the URL of the application's files, `root` the trusted root file. With
+    /// `version` that release, whether or not the channel has it.
     pub fn from_server(
         files: &str,
         version: Option<&Version>,
         spec: MachineSpec<'_>,
-        keys: &TrustAnchors,
+        root: &[u8],
         retry: RetryPolicy,
         isolation: &Isolation,
     ) -> Result<Self, Failure> {
-        let base = format!("{}/{}/", files.trim_end_matches('/'), spec.channel);
-        let at = |version: &Version| Origin::at_url(&format!("{base}{version}/"), retry, isolation);
-        if let Some(version) = version {
-            return Self::verified(at(version), None, spec, keys, isolation);
-        }
-        let channel = Origin::at_url(&base, retry, isolation);
-        let timestamp = channel.metadata(files::TIMESTAMP)?;
-        let signature = channel.metadata(files::TIMESTAMP_SIGNATURE)?;
-        let signature = String::from_utf8_lossy(&signature).into_owned();
-        // It determines the URL. Verified again with the release, whose digest it has.
-        let current = verify_timestamp(&timestamp, &signature, keys, &context_of(spec))
-            .map_err(|refusal| rejected(&refusal))?;
-        let timestamp = Some((timestamp, signature));
-        Self::verified(at(&current.timestamp.version), timestamp, spec, keys, isolation)
+        let base = files.trim_end_matches('/');
+        let metadata = Origin::at_url(&format!("{base}/metadata/"), retry, isolation);
+        let mut client = client(&metadata, fresh_store(root), clock());
+        let (trusted, channel) = refresh(&mut client, spec.channel, spec.board)?;
+        let (version, channel) = match (version, channel) {
+            (Some(version), _) => (version.clone(), None),
+            (None, Some(channel)) => (channel.version.clone(), Some(channel)),
+            (None, None) => {
+                let message = format!("channel {} has no version for {}", spec.channel, spec.board);
+                return Err(Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message));
+            }
+        };
+        let listed = listed_by_version(&trusted.targets, spec.board, &version)?;
+        let origin = Origin::at_url(&format!("{base}/{}/{version}/", spec.channel), retry, isolation);
+        let bytes = fetch_release(&origin)?;
+        Self::verified(origin, &bytes, (listed, channel.as_ref(), &trusted.root), spec, isolation)
     }
 
-    /// The release in a folder. The caller vouches for its freshness.
+    /// The release in a folder, whose metadata is in the folder `metadata`: roots, and `targets.json` or, as a server stores it,
+    /// the newest `N.targets.json`. The caller vouches for their freshness.
     pub fn from_folder(
         folder: &Path,
+        metadata: &Path,
         spec: MachineSpec<'_>,
-        keys: &TrustAnchors,
+        root: &[u8],
         isolation: &Isolation,
     ) -> Result<Self, Failure> {
-        Self::verified(Origin::Folder(folder.to_owned()), None, spec, keys, isolation)
+        let (origin, metadata_origin) =
+            (Origin::Folder(folder.to_owned()), Origin::Folder(metadata.to_owned()));
+        let root = client(&metadata_origin, fresh_store(root), clock()).update_root().map_err(refused)?;
+        let name = newest_targets(metadata);
+        let targets = targets_of(&metadata_origin, &name, &root, clock())?;
+        let bytes = fetch_release(&origin)?;
+        let listed = listed_by_digest(&targets, &bytes)?;
+        Self::verified(origin, &bytes, (listed, None, &root), spec, isolation)
     }
 
     fn verified(
         origin: Origin,
-        timestamp: Option<(Vec<u8>, String)>,
+        bytes: &[u8],
+        (listed, channel, root): (&tuf::TargetFile, Option<&ChannelTarget>, &Root),
         spec: MachineSpec<'_>,
-        keys: &TrustAnchors,
         isolation: &Isolation,
     ) -> Result<Self, Failure> {
-        let offer = Offer { timestamp, ..fetch_offer(&origin, false)? };
-        let accepted = verify_offer(&offer, keys, &context_of(spec)).map_err(|refusal| rejected(&refusal))?;
+        let context = VerifyContext {
+            appid: spec.appid,
+            board: spec.board,
+            channel: spec.channel,
+            running: None,
+            clock: clock(),
+            root: RootInForce { anchor: Anchor::Image, version: roots::version(root) },
+            state: TrustState::default(),
+            bans: &[],
+            options: UpdateOptions::default(),
+        };
+        let accepted =
+            verify_release(bytes, listed, channel, &context).map_err(|refusal| rejected(&refusal))?;
         Ok(Self { release: accepted.release, origin, isolation: isolation.clone() })
     }
 

@@ -9,7 +9,6 @@ use release::{Digest, Version};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update_core::freshness::Freshness;
-use update_core::roots;
 use update_core::trust::{Ban, TrustState};
 
 use crate::lock::lock;
@@ -43,8 +42,6 @@ pub enum StateError {
     Damaged { path: PathBuf, why: String },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("invalid root in {folder}; remove *.root.json there: the next check fetches the roots again")]
-    Roots { folder: PathBuf, source: tuf::Error },
 }
 
 const TRUST: &str = "trust.json";
@@ -82,7 +79,7 @@ impl StateStore {
         Ok(changed)
     }
 
-    /// Of the channel's timestamp. Unlike the rollback protection it protects nothing: an unreadable file is a new start.
+    /// Of the timestamp. Unlike the rollback protection it protects nothing: an unreadable file is a new start.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         self.read(FRESHNESS).ok().flatten().unwrap_or_default()
@@ -95,36 +92,6 @@ impl StateStore {
         let mut freshness = before.clone();
         change(&mut freshness);
         if freshness == before { Ok(()) } else { self.write(FRESHNESS, &freshness) }
-    }
-
-    /// The accepted roots after version `version`, in sequence, with their signatures: whoever can write here cannot add
-    /// one of their own. An unreadable file is an error: it revokes keys.
-    pub fn roots_after(&self, version: u64) -> Result<Vec<Vec<u8>>, StateError> {
-        let mut accepted = Vec::new();
-        for version in (version..).skip(1) {
-            let Some(root) = bytes(&self.0.state_file(&roots::file(version)))? else { break };
-            accepted.push(root);
-        }
-        Ok(accepted)
-    }
-
-    /// Persists accepted roots, under a lock; the first one has version `first`.
-    pub fn add_roots(&self, first: u64, accepted: &[Vec<u8>]) -> Result<(), StateError> {
-        if accepted.is_empty() {
-            return Ok(());
-        }
-        let _lock = self.lock(TRUST_LOCK)?;
-        // A later one, behind a gap, may follow other roots than these.
-        remove_file(self.0.state_file(&roots::file(first.saturating_add(accepted.len() as u64))))?;
-        for (version, root) in (first..).zip(accepted) {
-            replace_file(self.0.state_file(&roots::file(version)), root)?;
-        }
-        Ok(())
-    }
-
-    /// Reports stored roots that the image's does not lead to.
-    pub(crate) fn invalid_roots(&self, source: tuf::Error) -> StateError {
-        StateError::Roots { folder: self.0.state_folder(), source }
     }
 
     pub fn bans(&self) -> Result<Vec<Ban>, StateError> {
@@ -212,7 +179,7 @@ impl StateStore {
 }
 
 /// `None` if the file does not exist.
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+pub fn bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -237,6 +204,8 @@ pub fn remove_file(path: PathBuf) -> Result<(), StateError> {
 
 #[cfg(test)]
 mod tests {
+    use update_core::trust::Anchor;
+
     use super::*;
 
     #[test]
@@ -245,12 +214,10 @@ mod tests {
         let paths = Paths::new(root.path());
         let memory = StateStore::new(&paths);
         assert_eq!(memory.trust_state().unwrap(), TrustState::default());
-        let seen = TrustState { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, root: 2 };
+        let seen =
+            TrustState { anchor: Anchor::Local, root: 2, epoch: 1, version: Some(Version::new(1, 2, 3)) };
         memory.update_trust_state(|stored| *stored = seen.clone()).unwrap();
         assert_eq!(memory.trust_state().unwrap(), seen);
-        // Without a root.
-        fs::write(paths.state_file(TRUST), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
-        assert_eq!(memory.trust_state().unwrap(), TrustState { root: 0, ..seen.clone() });
         fs::write(paths.state_file(TRUST), "{\"epoch\":1,").unwrap();
         let error = memory.trust_state().unwrap_err().to_string();
         assert!(error.contains("trust.json is damaged"), "{error}");
@@ -268,21 +235,6 @@ mod tests {
     }
 
     #[test]
-    fn roots_end_at_the_first_gap() {
-        let root = tempfile::tempdir().unwrap();
-        let memory = StateStore::new(&Paths::new(root.path()));
-        let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-        memory.add_roots(2, &texts(&["two", "three"])).unwrap();
-        memory.add_roots(5, &texts(&["five"])).unwrap();
-        memory.add_roots(6, &[]).unwrap();
-        assert_eq!(memory.roots_after(1).unwrap(), texts(&["two", "three"]));
-        assert_eq!(memory.roots_after(2).unwrap(), texts(&["three"]));
-        assert_eq!(memory.roots_after(3).unwrap(), texts(&[]));
-        memory.add_roots(4, &texts(&["four"])).unwrap();
-        assert_eq!(memory.roots_after(3).unwrap(), texts(&["four"]));
-    }
-
-    #[test]
     fn concurrent_changes_are_not_lost() {
         const THREADS: u64 = 4;
         const CHANGES: u64 = 25;
@@ -293,11 +245,11 @@ mod tests {
                 scope.spawn(|| {
                     let memory = StateStore::new(&paths);
                     for _ in 0..CHANGES {
-                        memory.update_trust_state(|seen| seen.issued += 1).unwrap();
+                        memory.update_trust_state(|seen| seen.epoch += 1).unwrap();
                     }
                 });
             }
         });
-        assert_eq!(StateStore::new(&paths).trust_state().unwrap().issued, THREADS * CHANGES);
+        assert_eq!(StateStore::new(&paths).trust_state().unwrap().epoch, THREADS * CHANGES);
     }
 }

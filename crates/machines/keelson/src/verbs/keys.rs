@@ -3,8 +3,10 @@
 mod created;
 pub mod location;
 pub mod password;
+mod publish;
 mod role;
 mod roots;
+mod targets;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use created::Created;
 pub use location::folder;
 use location::{DAY_SECONDS, KeysFolder, PINNED, Validity, ensure_complete, now};
 use password::NewPasswordFlags;
-pub use roots::send;
+pub use publish::{ReleaseKey, publish_release};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -60,18 +62,19 @@ enum Verb {
         keelson keys rotate --revoke release/own --add release=second.pub\n  \
         keelson keys rotate --replace root-2 --key /media/safe/root-3.key")]
     Rotate(roots::Rotate),
-    /// Sign a root with a root key, or collect the signatures of others
+    /// Sign a root with a root key, or targets.json with a release key, or collect the signatures of others
     #[command(after_help = "Examples:\n  keelson keys sign 2.root.json --key /media/safe/root-2.key\n  \
         keelson keys sign 2.root.json --key 'pkcs11:token=safe;object=root-2?module-name=softhsm2'\n  \
-        keelson keys sign 2.root.json --collect from-alice/2.root.json")]
+        keelson keys sign 2.root.json --collect from-alice/2.root.json\n  \
+        keelson keys sign targets.json --key /media/safe/release.key")]
     Sign(roots::Sign),
-    /// Show a root: its keys, validity and missing signatures
+    /// Show a root and the list of releases: keys, validity and missing signatures
     #[command(after_help = "Examples:\n  keelson keys show\n  keelson keys show 2.root.json --json")]
     Show(roots::Show),
-    /// Upload the roots to the channel server: machines accept them at their next check
+    /// Upload the roots and the list of releases to the channel server: machines accept them at their next check
     #[command(after_help = "Examples:\n  keelson keys publish\n  \
         keelson keys publish --server https://updates.example.net --token-file token")]
-    Publish(roots::Publish),
+    Publish(publish::Publish),
     /// Copy the newest root to this checkout: images that are built from it trust the root
     #[command(after_help = "Example:\n  keelson keys pin")]
     Pin {
@@ -86,7 +89,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Some(Verb::Rotate(flags)) => roots::rotate(context, flags)?,
         Some(Verb::Sign(flags)) => roots::sign(context, flags)?,
         Some(Verb::Show(flags)) => roots::show(context, flags)?,
-        Some(Verb::Publish(flags)) => roots::publish(context, flags)?,
+        Some(Verb::Publish(flags)) => publish::publish(context, flags)?,
         Some(Verb::Pin { from }) => {
             let pinned = pin(&from.folder()?, &checkout()?.join(PINNED))?;
             output::print(format!("New images of this checkout trust the root: {}\n", pinned.display()))?;
@@ -105,12 +108,13 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
         ensure_absent(&folder)?;
     }
     first.check(&folder).map_err(usage)?;
-    let password = flags.password.new_password(&mut flags.password.existing.passwords()?)?;
+    let mut passwords = flags.password.existing.passwords()?;
+    let password = flags.password.new_password(&mut passwords)?;
     if !flags.roots {
         generate_keys(&folder, &flags.name, password.as_ref())?;
     }
     let first = FirstRoot { password: password.as_ref(), ..first };
-    let root = create_first_root(&folder, &first)
+    let root = create_first_root(&folder, &first, &mut passwords)
         .context("cannot create the root keys and the first root (keelson keys --roots tries it again)")?;
     let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
     let root_keys = first.root_keys(&folder)?;

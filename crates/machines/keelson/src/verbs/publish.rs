@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::failure::UsageError;
 use crate::output;
 use crate::update_server::{ServerFlags, UpdateServer};
+use crate::verbs::keys::ReleaseKey;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -24,6 +25,8 @@ pub struct Flags {
     /// URL of the payload on another web server; only the metadata is uploaded to the channel server
     #[arg(long, value_name = "URL")]
     files_at: Option<String>,
+    #[command(flatten)]
+    release_key: ReleaseKey,
     #[command(flatten)]
     reached: ServerFlags,
 }
@@ -77,20 +80,19 @@ fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) 
         bail!("version {} is signed for {allowed}, not for {}", release.version, flags.channel);
     }
     let (version, arch) = (release.version.to_string(), architecture(&release.board));
-    // The server verifies the release with these keys.
-    super::keys::send(context, server, folder)?;
+    // They verify the release.
+    super::keys::publish_release(context, server, &flags.release_key, folder)?;
     let sent = server.get(&["uploads", arch, &version], &[])?;
     if sent["published"] != true {
         let is_uploaded =
             |name: &str| sent["sent"].as_array().is_some_and(|sent| sent.iter().any(|one| one == name));
-        let mut names = vec![files::RELEASE.to_owned(), files::RELEASE_SIGNATURE.to_owned()];
+        let mut names = vec![files::RELEASE.to_owned()];
         if flags.files_at.is_none() {
             names.extend(release.blobs().map(|blob| blob.url.to_string()));
         }
         for name in names {
-            // The metadata is small and determines the other files.
-            let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
-            if is_uploaded(&name) && !is_metadata {
+            // The description is small and determines the other files.
+            if is_uploaded(&name) && name != files::RELEASE {
                 context.progress.note(&format!("{name} is already on the server"));
                 continue;
             }

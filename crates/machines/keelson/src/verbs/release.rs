@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
-use release::{Digest, Keys, Release, Verity, Version};
+use release::{Digest, Release, Verity, Version};
 use release_folder::{
     BuildStep, BuiltRelease, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
+    latest_complete, load_roots, releases_before,
 };
 use serde_json::json;
 use update_core::roots::{Role, named_keys, version};
@@ -32,9 +33,13 @@ pub struct Flags {
     /// Channels that the release may be published to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// Secret key that signs the release; created by `keelson keys` [default: ~/.config/keelson/keys/release.key]
+    /// Secret key that signs the release; created by `keelson keys` [default: release.key in the folder of the keys]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Folder of the roots and of targets.json, the list of releases [default: that of --key if it has roots, or
+    /// ~/.config/keelson/keys]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
     #[command(flatten)]
     password: PasswordFlags,
     /// Folder of an older release to build a delta from: its machines download only the difference; may be repeated
@@ -66,14 +71,9 @@ pub struct Flags {
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
     // Checked before the build, so that it does not fail at the end.
-    let key = flags
-        .key
-        .clone()
-        .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
+    let (keys, key) = locations(flags)?;
     let secret = SigningKey::unlock(&key, &mut flags.password.passwords()?).map_err(release_key_error)?;
-    if let Some(note) = unlisted_key_note(&key, &secret)? {
-        context.progress.note(&note);
-    }
+    check_before(flags, &checkout, &keys, &key, &secret)?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -81,7 +81,6 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let built = build(&options, context.progress)?;
     let about = about(flags, &built)?;
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/releases")).join(&built.version);
-    let public = public_keys(&key)?;
     let order = ReleaseSpec {
         images: ImageFiles {
             usr: &built.usr_erofs,
@@ -95,7 +94,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         info: about,
         secret: &secret,
         older: &flags.from,
-        keys: &public,
+        keys: &keys,
         level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
     };
     let step = context.progress.step("release");
@@ -106,9 +105,10 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             BuildStep::Delta(from) => step.set(format!("delta from {from} {percent} %")),
         }
     })?;
-    // A machine that installs this release may know older keys only.
-    release_folder::copy_roots(key.parent().unwrap_or(Path::new(".")), &out)?;
+    let missing = made.targets.missing.as_deref();
     let bundle = match flags.bundle {
+        // Machines would refuse it.
+        true if missing.is_some() => None,
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
             made.bundle(&path)?;
@@ -117,6 +117,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         false => None,
     };
     step.done(&summary(&made.release));
+    if let Some(missing) = missing {
+        context.progress.note(&unsigned_note(&made, missing, flags.bundle));
+    }
     print_result(context, flags, &built.version, &made, bundle.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -127,22 +130,45 @@ fn release_key_error(error: KeysError) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cannot use the release key{hint}"))
 }
 
-/// A note if the key is not in the newest root of its folder.
-fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<String>> {
-    let folder = key.parent().unwrap_or(Path::new("."));
-    if release_folder::load_roots(folder)?.is_empty() {
-        return Ok(None);
-    }
-    let root = release_folder::latest_status(folder)?.root;
-    let is_in = named_keys(&root, Role::Release).iter().any(|named| named.is_key(secret.public()));
-    let note = || {
-        format!(
-            "warning: {} is not a release key of root version {}: machines with this root will reject the release",
-            key.display(),
-            version(&root)
-        )
+/// The folder of the roots and of the list of releases, and the release key.
+fn locations(flags: &Flags) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let of_key = || {
+        let folder = flags.key.as_deref()?.parent()?;
+        let has_roots = load_roots(folder).is_ok_and(|roots| !roots.is_empty());
+        has_roots.then(|| folder.to_owned())
     };
-    Ok((!is_in).then(note))
+    let keys = flags.keys.clone().or_else(of_key).map_or_else(super::keys::folder, Ok)?;
+    let key = flags.key.clone().unwrap_or_else(|| keys.join("release.key"));
+    Ok((keys, key))
+}
+
+/// Finds what would prevent the release after the build.
+fn check_before(
+    flags: &Flags,
+    checkout: &Path,
+    keys: &Path,
+    key: &Path,
+    secret: &SigningKey,
+) -> anyhow::Result<()> {
+    let root = latest_complete(keys)?.with_context(|| {
+        format!("there is no complete root in {} (keelson keys --roots creates one)", keys.display())
+    })?;
+    if !named_keys(&root, Role::Release).iter().any(|named| named.is_key(secret.public())) {
+        bail!("{} is not a release key of root version {}", key.display(), version(&root));
+    }
+    // Without a version, that of the release file. The build reports an invalid one.
+    let about = image::release::Release::read(&checkout.join("os/release.toml"))?;
+    let text = flags.version.as_ref().unwrap_or(&about.version);
+    if let Ok(version) = text.parse() {
+        releases_before(keys, &about.board, &version)?;
+    }
+    Ok(())
+}
+
+fn unsigned_note(made: &BuiltRelease, missing: &str, bundle: bool) -> String {
+    let path = made.targets.path.display();
+    let no_bundle = if bundle { "; there is no bundle, which machines would refuse" } else { "" };
+    format!("{path}: {missing} before it is published: keelson keys sign {path} --key FILE{no_bundle}")
 }
 
 fn summary(release: &Release) -> String {
@@ -165,7 +191,7 @@ fn print_result(
     if context.json {
         let deltas = made.release.deltas.iter();
         return output::print_json(&json!({
-            "version": version, "folder": made.folder, "bundle": bundle, "bytes": made.release.full.blob.size,
+            "version": version, "folder": made.folder, "bundle": bundle, "missing": made.targets.missing, "bytes": made.release.full.blob.size,
             "deltas": deltas
                 .map(|delta| json!({ "from": delta.from_version, "bytes": delta.payload.blob.size }))
                 .collect::<Vec<_>>(),
@@ -194,17 +220,4 @@ fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
         min_from: flags.min_from.clone(),
         notes_url: None,
     })
-}
-
-/// The public keys beside a secret key, which verify older releases.
-fn public_keys(secret: &Path) -> anyhow::Result<Keys> {
-    let mut keys = Keys::default();
-    let folder = secret.parent().unwrap_or(Path::new(".")).join("release");
-    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
-        let path = entry?.path();
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        keys.add(&path.display().to_string(), &text)?;
-    }
-    Ok(keys)
 }

@@ -5,6 +5,7 @@
 
 mod operator;
 mod roots;
+mod targets;
 mod tokens;
 
 use std::fs;

@@ -6,7 +6,9 @@
     reason = "each test program uses a part; a test stops at what it did not expect"
 )]
 
+pub mod repository;
 pub mod roots;
+pub mod targets;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -63,6 +65,11 @@ impl Server {
     }
 
     pub fn open(data: &Path) -> Self {
+        Self::open_with(data, None)
+    }
+
+    /// `key`: the online key.
+    pub fn open_with(data: &Path, key: Option<PathBuf>) -> Self {
         let (address_sender, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let folder = data.to_owned();
@@ -70,7 +77,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let app = App { id: APP.into(), name: "Keelson".into(), product_id: Some("keelson".into()) };
-                let settings = Settings { data: folder, public_url: None, key: None, app };
+                let settings = Settings { data: folder, public_url: None, key, app };
                 let server = Arc::new(channel_server::Server::open(settings).await.unwrap());
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 address_sender.send(listener.local_addr().unwrap()).unwrap();
@@ -136,7 +143,7 @@ impl Server {
     }
 
     pub fn upload(&self, folder: &Path, version: &str) {
-        let names = ["release.json", "release.json.sig", "usr.full", "usr.full.index"];
+        let names = ["release.json", "usr.full", "usr.full.index"];
         for name in names {
             let bytes = std::fs::read(folder.join(name)).unwrap();
             let path = format!("/api/apps/keelson/uploads/amd64/{version}/{name}");
@@ -146,10 +153,13 @@ impl Server {
         }
     }
 
-    /// Uploads and publishes a version.
+    /// Lists, uploads and publishes a version. `keys`: the release key of the newest root, or of the first one that this
+    /// publishes.
     pub fn publish(&self, version: &str, channel: &str, keys: &KeyPair) {
         let folder = tempfile::tempdir().unwrap();
-        write_release(folder.path(), version, keys);
+        write_release(folder.path(), version);
+        targets::ensure_root(self, keys);
+        targets::list(self, folder.path(), keys);
         self.upload(folder.path(), version);
         let body = format!("{{\"version\":\"{version}\",\"arch\":\"amd64\",\"channel\":\"{channel}\"}}");
         self.admin_json("POST", "/api/apps/keelson/packages", &body);
@@ -222,8 +232,8 @@ fn blob(name: &str, bytes: &[u8]) -> Blob {
     }
 }
 
-/// Writes `release.json`, its signature, and the files it lists.
-pub fn write_release(folder: &Path, version: &str, keys: &KeyPair) {
+/// Writes `release.json` and the files it lists.
+pub fn write_release(folder: &Path, version: &str) {
     let (full, index) = (payload(version), format!("index of {version}").into_bytes());
     let image = |number: u8| Image { size: 4096, sha256: Digest([number; 32]) };
     let release = Release {
@@ -254,13 +264,7 @@ pub fn write_release(folder: &Path, version: &str, keys: &KeyPair) {
         notes_url: None,
     };
     let bytes = release.to_bytes().unwrap();
-    let signature = minisign::sign(None, &keys.sk, &*bytes, Some("t"), Some("u")).unwrap().into_string();
-    for (name, bytes) in [
-        ("release.json", &*bytes),
-        ("release.json.sig", signature.as_bytes()),
-        ("usr.full", &*full),
-        ("usr.full.index", &*index),
-    ] {
+    for (name, bytes) in [("release.json", &*bytes), ("usr.full", &*full), ("usr.full.index", &*index)] {
         std::fs::write(folder.join(name), bytes).unwrap();
     }
 }

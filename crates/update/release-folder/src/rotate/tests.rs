@@ -1,8 +1,6 @@
 //! Rotations in one folder, and with root keys in three places.
 
-use release::Keys;
 use tempfile::TempDir;
-use update_core::roots::Clock;
 
 use super::*;
 use crate::first_root::{FirstRoot, create_first_root};
@@ -14,7 +12,7 @@ pub const FIRST: FirstRoot<'_> = FirstRoot { root_folders: &[], password: None, 
 pub fn new_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     generate_keys(folder.path(), "own", None).unwrap();
-    let first = create_first_root(folder.path(), &FIRST).unwrap();
+    let first = create_first_root(folder.path(), &FIRST, &mut None).unwrap();
     assert!(first.is_complete());
     assert_eq!(names(&first.own), ["root-1", "root-2", "root-3"]);
     folder
@@ -28,10 +26,10 @@ pub fn replace(role: Role, file: &str) -> Change {
     Change { replace: vec![Replace { role, file: file.into() }], ..Change::default() }
 }
 
-/// Whether signatures of the folder's secret key verify with the root's keys.
-fn is_valid(folder: &Path, file: &str, keys: &Keys) -> bool {
+/// Whether the folder's secret key is one of the root's for a role.
+fn is_valid(folder: &Path, file: &str, root: &Root, role: Role) -> bool {
     let secret = SigningKey::read(&folder.join(file)).unwrap();
-    keys.verify(b"text", &secret.sign(b"text", "about").unwrap()).is_ok()
+    roots::named_keys(root, role).iter().any(|named| named.is_key(secret.public()))
 }
 
 /// Names of a role's keys.
@@ -43,7 +41,7 @@ fn listed(root: &Root, role: Role) -> Vec<String> {
 fn follow(folder: &Path) -> Root {
     let mut chain: Vec<_> = load_roots(folder).unwrap().into_iter().map(|root| root.bytes).collect();
     let first = Root::first(&chain.remove(0)).unwrap();
-    roots::follow(&first, &chain, Clock { now: 500, build_time: 400 }).unwrap()
+    roots::replay(&first, &chain).unwrap()
 }
 
 #[test]
@@ -54,13 +52,13 @@ fn a_replaced_key_is_revoked_and_the_new_one_takes_its_place() {
     assert!(next.is_complete(), "{:?}", next.missing());
     assert_eq!((roots::version(&next.root), roots::expires(&next.root)), (2, 2000));
     assert_eq!(listed(&next.root, Role::Release), ["own.v2"]);
-    let keys = roots::keys(&next.root, Role::Release);
-    assert!(is_valid(at, "release.key", &keys) && !is_valid(at, "release.revoked-in-2.key", &keys));
+    let is_valid_next = |file: &str| is_valid(at, file, &next.root, Role::Release);
+    assert!(is_valid_next("release.key") && !is_valid_next("release.revoked-in-2.key"));
     assert_eq!(follow(at), next.root);
     // A second rotation, and the chain from the first root to the last.
     let last = rotate(at, &replace(Role::Release, "release"), &mut None, 3000).unwrap();
     assert_eq!(listed(&last.root, Role::Release), ["own.v3"]);
-    assert!(!is_valid(at, "release.revoked-in-3.key", &roots::keys(&last.root, Role::Release)));
+    assert!(!is_valid(at, "release.revoked-in-3.key", &last.root, Role::Release));
     assert_eq!(load_roots(at).unwrap().iter().map(|root| root.version).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(follow(at), last.root);
     let to = tempfile::tempdir().unwrap();
@@ -94,7 +92,7 @@ fn new_keys_are_encrypted_and_those_of_others_have_other_passwords() {
     let places: Vec<_> = media.iter().map(|medium| medium.path().to_owned()).collect();
     generate_keys(at, "own", Some(&release)).unwrap();
     let first = FirstRoot { root_folders: &places, password: Some(&roots), ..FIRST };
-    assert!(create_first_root(at, &first).unwrap().is_complete());
+    assert!(create_first_root(at, &first, &mut Some(release.clone())).unwrap().is_complete());
     let root = |number: usize| places[number - 1].join(format!("root-{number}.key"));
     assert!(!at.join("root-1.key").exists() && root(1).exists() && root(3).exists());
 
@@ -133,7 +131,7 @@ fn a_channel_key_beside_the_others_is_replaced_by_one_in_its_own_folder() {
     // As older versions created it.
     fs::rename(at.join("server/channel.key"), at.join("channel.key")).unwrap();
     let next = rotate(at, &replace(Role::Channel, "channel"), &mut None, 2000).unwrap();
-    assert!(is_valid(at, "server/channel.key", &roots::keys(&next.root, Role::Channel)));
+    assert!(is_valid(at, "server/channel.key", &next.root, Role::Channel));
     assert!(!at.join("channel.key").exists() && at.join("channel.revoked-in-2.key").exists());
 }
 
@@ -156,7 +154,8 @@ fn root_keys_need_folders_of_their_own_and_none_is_left_after_a_failure() {
     generate_keys(at, "own", None).unwrap();
     let places = ["a", "b", "c"].map(|name| at.join(name));
     let fails = |places: &[PathBuf], expected: &str| {
-        let error = create_first_root(at, &FirstRoot { root_folders: places, ..FIRST }).unwrap_err();
+        let error =
+            create_first_root(at, &FirstRoot { root_folders: places, ..FIRST }, &mut None).unwrap_err();
         assert!(causes(&error).contains(expected), "{}", causes(&error));
         assert!(!at.join("root-1.key").exists() && !at.join("1.root.json").exists());
     };
@@ -183,7 +182,7 @@ fn root_keys_need_folders_of_their_own_and_none_is_left_after_a_failure() {
     fails(&places, "1.root.json is not accepted: invalid root: release: must have 1 to 16 keys");
     assert_eq!(fs::read_dir(&places[0]).unwrap().count(), 0, "the next attempt creates all of them");
     fs::remove_file(at.join("release/17.pub")).unwrap();
-    let first = create_first_root(at, &FirstRoot { root_folders: &places, ..FIRST }).unwrap();
+    let first = create_first_root(at, &FirstRoot { root_folders: &places, ..FIRST }, &mut None).unwrap();
     assert!(first.is_complete());
 }
 
@@ -195,11 +194,11 @@ fn keys_are_added_and_revoked_and_invalid_changes_have_no_effect() {
     generate_keys(second.path(), "second", None).unwrap();
     let add = vec![(Role::Release, second.path().join("release/second.pub"))];
     let next = rotate(at, &Change { add: add.clone(), ..Change::default() }, &mut None, 2000).unwrap();
-    assert!(is_valid(second.path(), "release.key", &roots::keys(&next.root, Role::Release)));
-    assert!(is_valid(at, "release.key", &roots::keys(&next.root, Role::Release)));
+    assert!(is_valid(second.path(), "release.key", &next.root, Role::Release));
+    assert!(is_valid(at, "release.key", &next.root, Role::Release));
     let revoke = |name: &str| Change { revoke: vec![(Role::Release, name.into())], ..Change::default() };
     let last = rotate(at, &revoke("own"), &mut None, 3000).unwrap();
-    assert!(!is_valid(at, "release.key", &roots::keys(&last.root, Role::Release)));
+    assert!(!is_valid(at, "release.key", &last.root, Role::Release));
     let before = files(at);
     let fails = |change: &Change, expect: &str| {
         let error = rotate(at, change, &mut None, 4000).unwrap_err();
@@ -225,7 +224,7 @@ fn keys_are_added_and_revoked_and_invalid_changes_have_no_effect() {
     );
     let error = rotate(at, &Change::default(), &mut None, u64::MAX).unwrap_err();
     assert!(matches!(error, RootError::Expires(_)), "{error}");
-    assert!(matches!(create_first_root(at, &FIRST), Err(RootError::Exists(_))));
+    assert!(matches!(create_first_root(at, &FIRST, &mut None), Err(RootError::Exists(_))));
 }
 
 /// All files below a folder, and their contents.
@@ -242,4 +241,24 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 pub fn causes(error: &dyn std::error::Error) -> String {
     error.source().map_or(error.to_string(), |source| format!("{error}: {}", causes(source)))
+}
+
+/// Attack: a server hands out a root of its own.
+#[test]
+fn only_a_root_that_follows_the_newest_one_is_added() {
+    let [folder, other] = [new_folder(), new_folder()];
+    let copy = tempfile::tempdir().unwrap();
+    copy_roots(folder.path(), copy.path()).unwrap();
+    let read = |folder: &TempDir, name: &str| fs::read(folder.path().join(name)).unwrap();
+    for folder in [&folder, &other] {
+        rotate(folder.path(), &Change::default(), &mut None, 2000).unwrap();
+        rotate(folder.path(), &Change::default(), &mut None, 3000).unwrap();
+    }
+    for (from, name) in [(&other, "2.root.json"), (&folder, "3.root.json"), (&folder, "1.root.json")] {
+        let error = crate::roots::add_root(copy.path(), &read(from, name)).unwrap_err().to_string();
+        assert!(error.contains("2.root.json does not follow the root before it"), "{error}");
+    }
+    crate::roots::add_root(copy.path(), &read(&folder, "2.root.json")).unwrap();
+    crate::roots::add_root(copy.path(), &read(&folder, "3.root.json")).unwrap();
+    assert_eq!(load_roots(copy.path()).unwrap(), load_roots(folder.path()).unwrap());
 }

@@ -246,7 +246,7 @@ fn a_root_whose_ids_do_not_cover_names_is_signed() {
     let at = folder.path();
     let path = made_elsewhere(at, |root| {
         for (id, key) in std::mem::take(&mut root.keys) {
-            let plain = Key { extra: tuf::Extra::new(), ..key.clone() }.id();
+            let plain = tuf::Key { extra: tuf::Extra::new(), ..key.clone() }.id();
             let roles = &mut root.roles;
             for role in [&mut roles.root, &mut roles.targets, &mut roles.timestamp, &mut roles.snapshot] {
                 for keyid in role.keyids.iter_mut().filter(|keyid| **keyid == id) {
@@ -277,7 +277,7 @@ fn a_key_signs_as_its_public_key_does_in_tuf() {
     assert_eq!(*secret.public(), release::public_key("root-1.pub", &text).unwrap());
     let signature = secret.signer().sign(b"text").unwrap();
     let hex: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(Key::ed25519(secret.public()).verifies(b"text", &hex));
+    assert!(tuf::Key::ed25519(secret.public()).verifies(b"text", &hex));
     assert!(!Ed25519Signer::from_seed(&[1; 32]).unwrap().key().verifies(b"text", &hex));
 }
 

@@ -39,7 +39,8 @@ fn python_verifies_and_signs_our_roots() {
     let at = folder.path();
     generate_keys(at, "own", None).unwrap();
     let expires = 4_102_358_400;
-    let first = create_first_root(at, &FirstRoot { expires, ..FirstRoot::default() }).unwrap().path;
+    let first =
+        create_first_root(at, &FirstRoot { expires, ..FirstRoot::default() }, &mut None).unwrap().path;
     let replace = vec![Replace { role: Role::Root, file: "root-3".to_owned() }];
     fs::rename(at.join("root-2.key"), at.join("elsewhere")).unwrap();
     fs::rename(at.join("root-3.key"), at.join("lost")).unwrap();

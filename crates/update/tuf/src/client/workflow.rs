@@ -85,6 +85,17 @@ impl Root {
         Ok(parsed.value)
     }
 
+    /// Reads top-level targets metadata of any version, outside of a repository with a snapshot: as part of a bundle, whose
+    /// freshness somebody else vouches for. `now` is Unix time in seconds.
+    ///
+    /// # Errors
+    /// It is malformed, below its threshold, or expired.
+    pub fn targets(&self, bytes: &[u8], now: i64) -> Result<Targets, Cause> {
+        let parsed: Parsed<Targets> = self.authority(role_type::TARGETS).verify(bytes)?;
+        check_expiry(&parsed.value, now)?;
+        Ok(parsed.value)
+    }
+
     /// The ids of this root's root keys that signed a root file: itself, or the next one. Each key counts once.
     ///
     /// # Errors
@@ -92,6 +103,15 @@ impl Root {
     pub fn signers_of(&self, bytes: &[u8]) -> Result<Vec<KeyId>, MetadataError> {
         let Parsed { canonical, signatures, .. } = Parsed::<Self>::parse(bytes)?;
         Ok(signing_keys(&self.roles.root, &self.keys, &canonical, &signatures))
+    }
+
+    /// The ids of this root's keys of targets that signed top-level targets metadata. Each key counts once.
+    ///
+    /// # Errors
+    /// The file is malformed.
+    pub fn targets_signers_of(&self, bytes: &[u8]) -> Result<Vec<KeyId>, MetadataError> {
+        let Parsed { canonical, signatures, .. } = Parsed::<Targets>::parse(bytes)?;
+        Ok(signing_keys(&self.roles.targets, &self.keys, &canonical, &signatures))
     }
 
     fn authority<'a>(&'a self, role: &'a str) -> Authority<'a> {
@@ -124,8 +144,11 @@ impl<F: Fetch, S: Store> Client<F, S> {
         Ok(Trusted { root, timestamp, snapshot, targets })
     }
 
-    /// Sections 5.2 and 5.3.
-    fn update_root(&mut self) -> Result<Root, Error> {
+    /// Updates the root only (5.2 and 5.3): [`Client::refresh`] begins with it.
+    ///
+    /// # Errors
+    /// A root is not accepted, or the last one is expired. Roots accepted before it are in the store.
+    pub fn update_root(&mut self) -> Result<Root, Error> {
         let trusted = "trusted root";
         let bytes = self.read(role_type::ROOT)?.ok_or(Cause::NoRoot).map_err(|cause| cause.of(trusted))?;
         // The file is the anchor; that it is complete is checked as for every other.
@@ -269,8 +292,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
     }
 
     fn check_expiry<T: Role>(&self, value: &T) -> Result<(), Cause> {
-        let expired = value.header().expires;
-        if expired.unix() > self.now { Ok(()) } else { Err(Cause::Expired { expired }) }
+        check_expiry(value, self.now)
     }
 
     fn check_validity(&self, new: &Timestamp) -> Result<(), Cause> {
@@ -306,6 +328,11 @@ impl<F: Fetch, S: Store> Client<F, S> {
     fn remove(&mut self, role: &str) -> Result<(), Error> {
         self.store.remove(role).map_err(|error| Cause::Store(error).of(format!("trusted {role}")))
     }
+}
+
+fn check_expiry<T: Role>(value: &T, now: i64) -> Result<(), Cause> {
+    let expired = value.header().expires;
+    if expired.unix() > now { Ok(()) } else { Err(Cause::Expired { expired }) }
 }
 
 /// Digests, signatures and version of a file that other metadata lists.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::root::{RoleKeys, check_ids};
 use super::signed::{Header, Role, RoleName, role_type};
 use crate::date::Date;
-use crate::digests::Digests;
+use crate::digests::{Digests, Mismatch};
 use crate::json::Extra;
 use crate::key::{Key, KeyId};
 use crate::pattern::{path_digest, pattern_matches};
@@ -128,6 +128,18 @@ impl TargetFile {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self { length: bytes.len() as u64, hashes: Digests::of(bytes), custom: None, extra: Extra::new() }
+    }
+
+    /// Whether the bytes are the file's.
+    ///
+    /// # Errors
+    /// See [`Mismatch`].
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), Mismatch> {
+        let (found, expected) = (bytes.len() as u64, self.length);
+        if found != expected {
+            return Err(Mismatch::Length { found, expected });
+        }
+        self.hashes.verify(bytes)
     }
 }
 

@@ -25,13 +25,13 @@ impl Engine {
         if let Some(Err(failure)) = confirmed {
             tracing::warn!(
                 code = failure.code.0,
-                "the timestamp of channel {channel} is not verified: {failure}"
+                "the metadata of channel {channel} is not verified: {failure}"
             );
             if failure.kind == Kind::Rejected {
                 self.file(|file| {
                     // A failed update is more urgent.
                     if file.last_error.is_none() {
-                        file.last_error = Some(format!("timestamp of channel {channel}: {failure}"));
+                        file.last_error = Some(format!("metadata of channel {channel}: {failure}"));
                         file.last_error_time = Some(now());
                     }
                 });
@@ -47,7 +47,7 @@ impl Engine {
         }
         self.file(|file| {
             file.channel_version = freshness.version.as_ref().map(ToString::to_string);
-            file.channel_issued = freshness.issued;
+            file.channel_expires = freshness.expires;
             file.outdated = outdated;
         });
     }
@@ -59,6 +59,7 @@ mod tests {
 
     use folder_machine::Machine;
     use omaha::ErrorCode;
+    use update_core::freshness::LIFETIME;
     use update_core::schedule::INTERVALS;
     use update_engine::Paths;
 
@@ -83,8 +84,8 @@ mod tests {
         assert_eq!(status()["last_error"], serde_json::Value::Null);
         assert!(engine.logged_outdated.is_some());
         engine.report_freshness(Some(&Err(forged())));
-        assert_eq!(status()["last_error"], "timestamp of channel alpha: no key");
-        state.update_freshness(|freshness| freshness.issued = Some(now())).unwrap();
+        assert_eq!(status()["last_error"], "metadata of channel alpha: no key");
+        state.update_freshness(|freshness| freshness.expires = Some(now() + LIFETIME)).unwrap();
         engine.report_freshness(Some(&Ok(())));
         assert_eq!(status()["outdated"], serde_json::Value::Null);
         assert!(engine.logged_outdated.is_none());

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use folder_machine::Machine;
+use folder_machine::{Machine, releases};
 use update_core::trust::UpdateOptions;
 use update_engine::{CheckOutcome, Kind, Outcome, now};
 
-use crate::server::Fault;
+use crate::repository::Metadata;
+use crate::server::{Fault, Server};
 use crate::{Operations, check, installed, run, server_with, updater};
 
 const DAY: u64 = 86_400;
@@ -31,16 +32,16 @@ fn a_check_without_an_update_verifies_the_channels_timestamp() {
     let freshness = machine.updater().state.freshness();
     assert_eq!(freshness.channel, "alpha");
     assert_eq!(freshness.version.as_ref().unwrap().to_string(), "3.0.0");
-    assert_eq!(freshness.issued.unwrap(), machine.updater().state.trust_state().unwrap().issued);
+    assert!(freshness.expires.unwrap() > now() + 6 * DAY);
     assert!(freshness.outdated(now() + 6 * DAY).is_none());
 }
 
 #[test]
 fn a_server_that_hides_new_releases_is_noticed_after_a_week() {
     for (fault, kind, reason) in [
-        (Fault::Frozen, Kind::Rejected, "timestamp.json expired at"),
-        (Fault::Forged, Kind::Rejected, "timestamp.json: no trusted key made this signature"),
-        (Fault::NoTimestamp, Kind::Transient, "timestamp.json: HTTP status 404"),
+        (Fault::Frozen, Kind::Rejected, "timestamp.json: expired at"),
+        (Fault::Forged, Kind::Rejected, "timestamp.json: signed by 0 of 1 keys of role timestamp"),
+        (Fault::NoTimestamp, Kind::Transient, "timestamp.json: the repository does not have it"),
     ] {
         let machine = Machine::new();
         let server = server_with(fault.clone());
@@ -72,18 +73,22 @@ fn a_server_out_of_reach_is_noticed_after_a_week() {
     assert!(state.freshness().outdated(now() + 8 * DAY).is_some());
 }
 
-/// An older timestamp of the same channel, while it is still valid.
+/// An older timestamp, while it is still valid.
 #[test]
 fn a_replayed_timestamp_confirms_nothing() {
+    let shared = releases();
     let machine = Machine::new();
+    let old = Metadata::honest(&shared.full_only.folder, &shared.keys).sign(&shared.keys);
     let server = server_with(Fault::NoUpdate("up-to-date"));
-    machine.updater().state.update_trust_state(|state| state.issued = now() + 100).unwrap();
-    let (kind, message) = refusal(&check(&machine, &server));
+    check(&machine, &server).confirmed.unwrap().unwrap();
+    let replay = Server::new(shared.full_only.folder.clone(), shared.keys.clone(), Fault::None);
+    replay.set(Fault::Serves(old.into_iter().collect()));
+    let (kind, message) = refusal(&check(&machine, &replay));
     assert_eq!(kind, Kind::Rejected);
-    assert!(message.contains("timestamp.json is replayed"), "{message}");
+    assert!(message.contains("timestamp.json: rollback: version"), "{message}");
 }
 
-/// The server has no timestamp for a banned version.
+/// The channel has no version then.
 #[test]
 fn a_ban_withdraws_a_pending_version() {
     let machine = Machine::new();
@@ -93,7 +98,8 @@ fn a_ban_withdraws_a_pending_version() {
     server.set(Fault::Banned);
     let checked = check(&machine, &server);
     assert_up_to_date(&checked);
-    refusal(&checked);
+    checked.confirmed.unwrap().unwrap();
+    assert_eq!(machine.updater().state.freshness().version, None);
     assert_eq!(machine.updater().pending(), None);
 }
 
@@ -108,9 +114,12 @@ fn status_exits_with_3_if_the_channel_is_outdated() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, text) =
-        status(r#"{"outdated":"no new timestamp","channel_version":"3.0.0","channel_issued":86400}"#);
+        status(r#"{"outdated":"no new timestamp","channel_version":"3.0.0","channel_expires":86400}"#);
     assert_eq!(code, Some(3));
-    assert_eq!(text, "Channel version     3.0.0, signed 1970-01-02\nOutdated            no new timestamp\n");
+    assert_eq!(
+        text,
+        "Channel version     3.0.0, confirmed until 1970-01-02\nOutdated            no new timestamp\n"
+    );
     let (code, text) = status(r#"{"outdated":null}"#);
     assert_eq!(code, Some(0));
     assert!(!text.contains("Outdated"), "{text}");
@@ -123,7 +132,7 @@ fn a_version_that_is_withdrawn_during_its_transfer_does_not_boot() {
     let server = server_with(Fault::Withdrawn);
     let failure = check(&machine, &server).outcome.unwrap_err();
     assert_eq!(failure.kind, Kind::Transient);
-    assert!(failure.message.contains("timestamp.json: HTTP status 404"), "{failure}");
+    assert!(failure.message.contains("timestamp.json: the repository does not have it"), "{failure}");
     assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     assert_eq!(machine.updater().pending(), None);
     // What was transferred is kept.

@@ -62,3 +62,12 @@ fn an_operators_downgrade_is_remembered_until_its_boot() {
     machine.updater().record_outcomes().unwrap();
     assert_eq!(highest(), "2.0.0");
 }
+
+#[test]
+fn a_rollback_needs_another_version() {
+    let machine = Machine::new();
+    let output = run(&machine, &["rollback"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no other version on this machine"), "{text}");
+}

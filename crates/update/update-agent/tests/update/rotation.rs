@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use folder_machine::{Machine, Releases, releases};
-use release::files;
-use release_folder::{Change, FirstRoot, Replace, SigningKey, copy_roots, create_first_root, rotate};
+use release::{Release, files};
+use release_folder::{
+    Change, FirstRoot, Replace, copy_roots, create_first_root, latest_complete, load_targets, rotate,
+    targets_status,
+};
 use tempfile::TempDir;
+use update_core::repository::{TARGETS_FILE, add_release, next_targets};
 use update_core::roots::{self, MAX_ROOT, Role};
 use update_engine::{Outcome, now};
 
+use crate::repository::{Metadata, signed};
 use crate::server::{Fault, Server};
 use crate::{check, installed, run};
 
@@ -32,12 +37,15 @@ impl Operator {
             write_file(&keys.path().join(file), &fs::read(releases.keys.join(file)).unwrap());
         }
         let first = FirstRoot { expires: now() + YEAR, ..FirstRoot::default() };
-        create_first_root(keys.path(), &first).unwrap();
+        create_first_root(keys.path(), &first, &mut None).unwrap();
         for entry in fs::read_dir(&releases.full_only.folder).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), release.path().join(entry.file_name())).unwrap();
         }
-        Self { keys, release, releases }
+        let operator = Self { keys, release, releases };
+        operator.copy_roots();
+        operator.sign();
+        operator
     }
 
     /// The original release, signed by the first key.
@@ -66,12 +74,18 @@ impl Operator {
         copy_roots(self.keys.path(), self.release.path()).unwrap();
     }
 
-    /// Signs the release with the current release key.
+    /// Lists the release, signed with the current release key.
     fn sign(&self) {
+        let keys = self.keys.path();
         let bytes = fs::read(self.release.path().join(files::RELEASE)).unwrap();
-        let secret = SigningKey::read(&self.keys.path().join("release.key")).unwrap();
-        let signature = secret.sign(&bytes, "about").unwrap();
-        fs::write(self.release.path().join(files::RELEASE_SIGNATURE), signature).unwrap();
+        let root = latest_complete(keys).unwrap().unwrap();
+        let before = load_targets(keys, &root).unwrap();
+        let mut targets = next_targets(&root, before.as_ref()).unwrap();
+        add_release(&mut targets, &Release::parse(&bytes).unwrap(), &bytes).unwrap();
+        let signed = signed(keys, Role::Release, &root, targets);
+        for folder in [keys, self.release.path()] {
+            fs::write(folder.join(TARGETS_FILE), signed.to_bytes().unwrap()).unwrap();
+        }
     }
 
     fn server(&self) -> Server {
@@ -114,11 +128,11 @@ fn a_revoked_key_is_rejected_after_a_rotation() {
     operator.replace(Role::Release);
     operator.copy_roots();
     assert_eq!(root_version(&machine), 1);
-    assert_rejected(&machine, operator.release.path(), "release.json: no trusted key made this signature");
+    let refused = "targets.json: signed by 0 of 1 keys of role targets";
+    assert_rejected(&machine, operator.release.path(), refused);
     assert_eq!(root_version(&machine), 2);
-    // The image still contains the revoked key. A release without roots is verified by the newest known one.
-    assert!(machine.path("usr/share/keelson/keys/release/test.pub").exists());
-    assert_rejected(&machine, operator.without_roots(), "release.json: no trusted key made this signature");
+    // The image still has the revoked key. A release without roots is verified by the newest known one.
+    assert_rejected(&machine, operator.without_roots(), refused);
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
     assert!(
         output.starts_with("Root version 2, expires 20") && output.contains("release  test.v2"),
@@ -139,6 +153,7 @@ fn a_bundle_contains_its_roots() {
     let made = release_folder::BuiltRelease {
         folder: operator.release.path().to_owned(),
         release: operator.releases.full_only.release.clone(),
+        targets: targets_status(&operator.release.path().join(TARGETS_FILE)).unwrap(),
     };
     let bundle = machine.path("keelson-3.kup");
     made.bundle(&bundle).unwrap();
@@ -151,7 +166,7 @@ fn two_rotations_reset_values_signed_by_stolen_keys() {
     let operator = Operator::new();
     let machine = operator.machine();
     // As if the stolen keys had signed these values: no honest release is newer.
-    let huge = format!(r#"{{"root":1,"epoch":{0},"version":"99999.0.0","issued":{0}}}"#, u64::MAX / 4);
+    let huge = format!(r#"{{"root":1,"epoch":{0},"version":"99999.0.0"}}"#, u64::MAX / 4);
     write_file(&machine.path("var/lib/keelson/update/trust.json"), huge.as_bytes());
     let server = operator.server();
     let failure = check(&machine, &server).outcome.unwrap_err();
@@ -233,10 +248,11 @@ fn expired_roots_are_rejected_and_expire_in_force() {
     rotate(operator.keys.path(), &Change::default(), &mut None, now() - 10).unwrap();
     operator.copy_roots();
     assert_rejected(&machine, operator.release.path(), "cannot accept 2.root.json: expired at");
-    assert_eq!(root_version(&machine), 1);
+    // As the specification metadata: it is in force, and only its successor is accepted.
+    assert_eq!(root_version(&machine), 2);
     // An image that is older than the expiry of its root.
     machine.set_image_root(&operator.root(2));
-    assert_rejected(&machine, operator.without_roots(), "root version 2 expired at");
+    assert_rejected(&machine, operator.without_roots(), "cannot accept trusted root: expired at");
     // The next root resolves that.
     rotate(operator.keys.path(), &Change::default(), &mut None, now() + YEAR).unwrap();
     operator.copy_roots();
@@ -265,7 +281,7 @@ fn a_newer_root_of_an_image_wins_and_an_older_one_does_not() {
     // The image that had root 3 is not booted any more: the keys that it revoked are not accepted again.
     machine.set_image_root(&operator.root(1));
     assert_eq!(root_version(&machine), 2);
-    assert_rejected(&machine, operator.without_roots(), "no trusted key made this signature");
+    assert_rejected(&machine, operator.without_roots(), "signed by 0 of 1 keys of role targets");
     fs::remove_file(machine.path("var/lib/keelson/update/2.root.json")).unwrap();
     assert_rejected(
         &machine,
@@ -299,23 +315,65 @@ fn a_root_of_an_intruder_is_not_in_force() {
 }
 
 #[test]
-fn an_image_without_a_root_follows_none_and_local_keys_stay_trusted() {
+fn a_machine_without_a_root_accepts_nothing() {
     let operator = Operator::new();
+    let machine = operator.machine();
+    fs::remove_file(machine.path("usr/share/keelson/keys/root.json")).unwrap();
+    assert_rejected(&machine, operator.release.path(), "a machine without one accepts no updates");
+    let failure = check(&machine, &operator.server()).outcome.unwrap_err();
+    assert!(failure.message.contains("there is no trusted root"), "{failure}");
+    let output = run(&machine, &["keys"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// Instead of the image's, with a state of its own.
+#[test]
+fn an_operator_may_use_a_root_of_their_own() {
+    let (operator, other) = (Operator::new(), Operator::new());
+    let machine = operator.machine();
     operator.replace(Role::Release);
     operator.copy_roots();
-    let machine = Machine::new();
-    apply(&machine, operator.release.path()).unwrap();
-    assert!(!machine.path("var/lib/keelson/update/2.root.json").exists());
-    let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
-    assert!(output.starts_with("No root"), "{output}");
-    // The operator trusts the revoked key locally.
-    let machine = operator.machine();
-    assert_rejected(&machine, operator.release.path(), "no trusted key");
+    operator.sign();
+    // Without the setting it is not used.
+    write_file(&machine.path("etc/keelson/keys.d/root.json"), &other.root(1));
+    other.replace(Role::Release);
+    other.copy_roots();
+    other.sign();
+    assert_rejected(&machine, other.release.path(), "2.root.json: signed by 0 of 2 keys of role root");
     machine.settings("GROUP=alpha\nALLOW_LOCAL_KEYS=yes\n");
-    let key = fs::read(operator.releases.keys.join("release/test.pub")).unwrap();
-    write_file(&machine.path("etc/keelson/keys.d/release/mine.pub"), &key);
-    apply(&machine, operator.release.path()).unwrap();
+    apply(&machine, other.release.path()).unwrap();
     assert_eq!(root_version(&machine), 2);
+    assert!(machine.path("var/lib/keelson/update/local/2.root.json").exists());
+    let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
+    assert!(output.contains("root in /etc/keelson/keys.d"), "{output}");
+    machine.updater().discard_pending().unwrap();
+    assert_rejected(&machine, operator.release.path(), "targets.json: signed by 0 of 1 keys of role targets");
+    // And back.
+    machine.settings("GROUP=alpha\n");
+    apply(&machine, operator.release.path()).unwrap();
+    assert!(machine.path("var/lib/keelson/update/2.root.json").exists());
+}
+
+/// A stolen channel key excludes later metadata until a root replaces it (fast-forward).
+#[test]
+fn fast_forward_ends_with_the_stolen_key() {
+    let operator = Operator::new();
+    let machine = operator.machine();
+    let server = operator.server();
+    let mut metadata = Metadata::honest(operator.release.path(), operator.keys.path());
+    metadata.version = u64::MAX / 2;
+    server.set(Fault::Serves(metadata.sign(operator.keys.path()).into_iter().collect()));
+    check(&machine, &server).confirmed.unwrap().unwrap();
+    machine.updater().discard_pending().unwrap();
+    server.set(Fault::None);
+    let failure = check(&machine, &server).outcome.unwrap_err();
+    assert!(failure.message.contains("timestamp.json: rollback: version"), "{failure}");
+    operator.replace(Role::Channel);
+    operator.copy_roots();
+    operator.sign();
+    let checked = check(&machine, &server);
+    assert!(installed(&checked), "{:?}", checked.outcome);
+    machine.assert_bootable();
 }
 
 #[test]
@@ -330,5 +388,5 @@ fn a_damaged_root_stops_updates_with_an_error() {
     );
     fs::remove_file(machine.path("var/lib/keelson/update/2.root.json")).unwrap();
     machine.set_image_root(b"{");
-    assert_rejected(&machine, operator.release.path(), "the root of the image, is invalid");
+    assert_rejected(&machine, operator.release.path(), "invalid root");
 }

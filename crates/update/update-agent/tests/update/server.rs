@@ -1,17 +1,21 @@
 //! A channel server with injected faults.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use omaha::{
     Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, UpdateCheck, UpdateStatus,
 };
-use release::{Digest, Release, SCHEMA, Timestamp, files};
-use release_folder::{SigningKey, secret_key_path};
+use release::{Release, Version, files};
+use update_core::roots::Role;
+use update_engine::now;
+
+use crate::repository::{Metadata, has};
 
 /// The fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +44,13 @@ pub enum Fault {
     Missing(&'static str),
     /// The timestamp is expired.
     Stale,
-    /// The timestamp is of another release.
+    /// The channel has another release than is offered.
     MixedReleases,
     /// No update, for this reason.
     NoUpdate(&'static str),
-    /// No update, since the channel's version is banned, and no timestamp.
+    /// No update, since the channel's version is banned, so that the channel has none.
     Banned,
-    /// No update, and the channel's last timestamp is expired.
+    /// No update, and the last timestamp is expired.
     Frozen,
     /// No update, and no timestamp.
     NoTimestamp,
@@ -69,8 +73,8 @@ struct Shared {
     folder: PathBuf,
     keys: PathBuf,
     base: String,
-    /// Unix time in seconds. Constant, since a timestamp and its signature are fetched separately.
-    started: u64,
+    /// Metadata as signed for the last request of a timestamp.
+    metadata: Mutex<BTreeMap<String, Vec<u8>>>,
     fault: Mutex<Fault>,
     requests: Mutex<Vec<Request>>,
     /// Bodies of checks, and the registration codes sent with them.
@@ -89,7 +93,7 @@ impl Server {
             folder,
             keys,
             base: base.clone(),
-            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
+            metadata: Mutex::default(),
             fault: Mutex::new(fault),
             requests: Mutex::default(),
             codes: Mutex::default(),
@@ -179,8 +183,8 @@ impl Shared {
                 self.codes.lock().unwrap().push((body.clone(), code));
                 self.check(&body, stream)?
             } else {
-                // Files of a version, and those of the channel.
-                self.file(path.rsplit('/').next().unwrap_or_default(), range, stream)?
+                let name = path.rsplit('/').next().unwrap_or_default();
+                self.file(name, path.contains("/metadata/"), range, stream)?
             }
         }
     }
@@ -197,11 +201,11 @@ impl Shared {
                 let no_update = |reason: &str| {
                     UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.to_owned()))
                 };
-                let check = match fault {
+                let check = match fault.clone() {
                     Fault::NoUpdate(reason) => no_update(reason),
                     Fault::Banned => no_update("banned"),
                     Fault::Frozen | Fault::NoTimestamp | Fault::Forged => no_update("up-to-date"),
-                    _ => self.offer(),
+                    _ => self.offer(&fault),
                 };
                 let apps = vec![ResponseApp::echo(&app, AppStatus::Ok, check)];
                 Response { server: "test".into(), day_start: 0, apps }.write()
@@ -210,14 +214,18 @@ impl Shared {
         respond(&mut to, 200, "text/xml", "", text.as_bytes())
     }
 
-    fn offer(&self) -> UpdateCheck {
-        let release = Release::parse(&fs::read(self.folder.join(files::RELEASE)).unwrap()).unwrap();
+    fn offer(&self, fault: &Fault) -> UpdateCheck {
+        let other = match fault {
+            Fault::Serves(files) => files.iter().find(|(name, _)| name == files::RELEASE),
+            _ => None,
+        };
+        let honest = fs::read(self.folder.join(files::RELEASE)).unwrap();
+        let other = other.and_then(|(_, bytes)| Release::parse(bytes).ok());
+        let release = other.unwrap_or_else(|| Release::parse(&honest).unwrap());
         let package =
             |name: &str, size: u64| Package { name: name.into(), size, required: true, ..Package::default() };
         let mut packages = vec![package(release.full.blob.url.as_str(), release.full.blob.size)];
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
-            packages.push(package(name, 1));
-        }
+        packages.push(package(files::RELEASE, 1));
         let sha256 = omaha::Sha256(release.full.blob.sha256.0);
         UpdateCheck {
             status: UpdateStatus::Ok,
@@ -232,7 +240,13 @@ impl Shared {
         }
     }
 
-    fn file(&self, name: &str, range: Option<(usize, usize)>, mut to: &TcpStream) -> std::io::Result<()> {
+    fn file(
+        &self,
+        name: &str,
+        is_metadata: bool,
+        range: Option<(usize, usize)>,
+        mut to: &TcpStream,
+    ) -> std::io::Result<()> {
         let fault = self.fault.lock().unwrap().clone();
         self.files.lock().unwrap().push(name.to_owned());
         match &fault {
@@ -243,31 +257,29 @@ impl Shared {
             }
             _ => {}
         }
-        if fault
-            == Fault::Missing(match name {
-                files::RELEASE_SIGNATURE => files::RELEASE_SIGNATURE,
-                files::RELEASE => files::RELEASE,
-                _ => "",
-            })
-        {
+        if matches!(fault, Fault::Missing(file) if file == name) {
             return respond(&mut to, 404, "text/plain", "", b"");
         }
-        let is_timestamp = name.starts_with(files::TIMESTAMP);
         let other = match &fault {
             Fault::Serves(files) => {
                 files.iter().find(|(file, _)| file == name).map(|(_, bytes)| bytes.clone())
             }
             _ => None,
         };
-        let exists = other.is_some() || self.folder.join(name).exists();
-        let is_no_root = name.ends_with(".root.json") && !exists;
-        if is_no_root || is_timestamp && [Fault::NoTimestamp, Fault::Banned].contains(&fault) {
-            return respond(&mut to, 404, "text/plain", "", b"");
-        }
-        if is_timestamp && other.is_none() {
-            let (bytes, signature) = self.timestamp(&fault);
-            let body = if name == files::TIMESTAMP { bytes } else { signature.into_bytes() };
-            return respond(&mut to, 200, "application/json", "", &body);
+        if is_metadata && other.is_none() {
+            if fault == Fault::NoTimestamp {
+                return respond(&mut to, 404, "text/plain", "", b"");
+            }
+            if name == "timestamp.json" {
+                *self.metadata.lock().unwrap() = self.metadata(&fault).sign(&self.keys);
+            }
+            let known = self.metadata.lock().unwrap().get(name).cloned();
+            // Roots are fetched before the timestamp.
+            let known = known.or_else(|| fs::read(self.folder.join(name)).ok());
+            return match known {
+                Some(bytes) => respond(&mut to, 200, "application/json", "", &bytes),
+                None => respond(&mut to, 404, "text/plain", "", b""),
+            };
         }
         let mut bytes = other.unwrap_or_else(|| fs::read(self.folder.join(name)).unwrap_or_default());
         let is_blob = name.ends_with(".blob");
@@ -319,24 +331,16 @@ impl Shared {
         respond(&mut to, 206, "application/octet-stream", &head, body)
     }
 
-    fn timestamp(&self, fault: &Fault) -> (Vec<u8>, String) {
-        let bytes = fs::read(self.folder.join(files::RELEASE)).unwrap();
-        let release = Release::parse(&bytes).unwrap();
-        let now = self.started;
-        let stale = [Fault::Stale, Fault::Frozen].contains(fault);
-        let timestamp = Timestamp {
-            schema: SCHEMA,
-            channel: "alpha".into(),
-            version: release.version,
-            release_sha256: if *fault == Fault::MixedReleases { Digest([0; 32]) } else { Digest::of(&bytes) },
-            issued: if stale { now - 1000 } else { now },
-            expires: if stale { now - 10 } else { now + 1000 },
-        };
-        let bytes = timestamp.to_bytes().unwrap();
-        let key = if *fault == Fault::Forged { "release" } else { "channel" };
-        let secret = SigningKey::read(&secret_key_path(&self.keys, key)).unwrap();
-        let signature = secret.sign(&bytes, "t").unwrap();
-        (bytes, signature)
+    fn metadata(&self, fault: &Fault) -> Metadata {
+        let mut metadata = Metadata::honest(&self.folder, &self.keys);
+        match fault {
+            Fault::Stale | Fault::Frozen => metadata.expires = now() - 10,
+            Fault::MixedReleases => metadata.channels = vec![has("alpha", &Version::new(2, 9, 0))],
+            Fault::Banned => metadata.channels.clear(),
+            Fault::Forged => metadata.timestamp_key = Role::Release,
+            _ => {}
+        }
+        metadata
     }
 }
 

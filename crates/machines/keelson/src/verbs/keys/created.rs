@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use release_folder::{RootStatus, existing_key_path};
 use serde_json::json;
+use update_core::repository::TARGETS_FILE;
 
 use crate::context::Context;
 use crate::output;
@@ -22,7 +23,8 @@ pub fn print(context: &Context, folder: &Path, created: Created<'_>) -> anyhow::
     let [release, channel] = ["release", "channel"].map(|name| existing_key_path(folder, name));
     if context.json {
         return output::print_json(&json!({
-            "release": release, "channel": channel, "root_keys": root_keys, "root": root.path, "pinned": pinned,
+            "release": release, "channel": channel, "root_keys": root_keys, "root": root.path,
+            "targets": folder.join(TARGETS_FILE), "pinned": pinned,
         }));
     }
     let mut text = format!(
@@ -35,14 +37,19 @@ pub fn print(context: &Context, folder: &Path, created: Created<'_>) -> anyhow::
         writeln!(text, "{}  signs roots, together with another root key", key.display())?;
     }
     writeln!(text, "{}  the first root, with all public keys", root.path.display())?;
+    writeln!(
+        text,
+        "{}  the list of all releases, which the release key signs",
+        folder.join(TARGETS_FILE).display()
+    )?;
     match pinned {
         Some(path) => writeln!(text, "New images of this checkout trust the root: {}", path.display())?,
         None => writeln!(
             text,
             "Images trust the root once it is in the checkout (keelson keys pin). On machines with other images, copy\n\
-             {0}/release and {0}/channel to /etc/keelson/keys.d, and set ALLOW_LOCAL_KEYS=yes in\n\
+             {} to /etc/keelson/keys.d/root.json, and set ALLOW_LOCAL_KEYS=yes in\n\
              /etc/coreos/update.conf.",
-            folder.display()
+            root.path.display()
         )?,
     }
     if together {

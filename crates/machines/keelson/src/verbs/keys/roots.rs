@@ -1,4 +1,4 @@
-//! Operations on root metadata: rotate, sign, show and publish.
+//! Operations on root metadata: rotate, sign and show.
 
 use std::fmt::Write as _;
 use std::num::NonZeroU64;
@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 
 use release::FileName;
 use release_folder::{
-    Change, Replace, RootStatus, latest_status, load_roots, merge_signatures, secret_key_path, status,
+    Change, Replace, RootStatus, TargetsStatus, latest_status, merge_signatures, secret_key_path, status,
+    targets_status,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tuf::{Root, Signer};
-use update_core::roots::{NamedKey, Role, expires, file, named_keys, version};
+use update_core::repository::TARGETS_FILE;
+use update_core::roots::{NamedKey, Role, expires, named_keys, version};
 
-use super::created;
-use super::location::{DAY_SECONDS, KeysFolder, Validity, ensure_complete, now};
+use super::location::{DAY_SECONDS, KeysFolder, Validity, now};
 use super::password::{NewPasswordFlags, PasswordFlags};
 use super::role::role;
 use super::token::{self, Addition, Place};
+use super::{created, targets};
 use crate::context::Context;
 use crate::failure::UsageError;
 use crate::output;
-use crate::update_server::{ServerFlags, UpdateServer};
 
 /// Of a key id, as shown to people.
 const KEY_ID_DIGITS: usize = 16;
@@ -52,13 +53,13 @@ pub struct Rotate {
 
 #[derive(Debug, clap::Args)]
 pub struct Sign {
-    /// The root, N.root.json; the previous root must be in the same folder
+    /// The root, N.root.json, or targets.json; the previous root, or all roots, must be in the same folder
     #[arg(value_name = "FILE")]
-    root: PathBuf,
-    /// Root key to sign with: a file, or the pkcs11: URI of a key on a token
+    file: PathBuf,
+    /// Root key to sign with: a file, or the pkcs11: URI of a key on a token; for targets.json a release key
     #[arg(long, value_name = "KEY")]
     key: Vec<PathBuf>,
-    /// Copy of the same N.root.json that was signed elsewhere
+    /// Copy of the same file that was signed elsewhere
     #[arg(long, value_name = "FILE")]
     collect: Vec<PathBuf>,
     #[command(flatten)]
@@ -69,17 +70,9 @@ pub struct Sign {
 pub struct Show {
     #[command(flatten)]
     from: KeysFolder,
-    /// The root, N.root.json [default: the newest in the folder]
+    /// The root, N.root.json, or targets.json [default: the newest root in the folder]
     #[arg(value_name = "FILE")]
-    root: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Publish {
-    #[command(flatten)]
-    from: KeysFolder,
-    #[command(flatten)]
-    reached: ServerFlags,
+    file: Option<PathBuf>,
 }
 
 fn parse_replace(text: &str) -> Result<Replace, String> {
@@ -122,7 +115,7 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
     let folder = flags.from.folder()?;
     let expires = now()? + DAY_SECONDS * flags.validity.days;
     let made = release_folder::rotate_with(&folder, &change, &mut passwords, &tokens, expires)?;
-    print_root(context, &made)?;
+    print_root(context, &made, targets::of_folder(&folder)?.as_ref())?;
     let new_roots = flags.replace.iter().filter(|replace| replace.role == Role::Root);
     let new_roots: Vec<_> = new_roots.map(|replace| secret_key_path(&folder, &replace.file)).collect();
     if !context.json && !new_roots.is_empty() {
@@ -136,63 +129,49 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
         return Err(UsageError("use --key to sign, or --collect to add signatures of others".into()).into());
     }
     let mut passwords = flags.password.passwords()?;
+    if targets::is_targets(&flags.file) {
+        return targets::sign(context, &flags.file, &flags.key, &flags.collect, &mut passwords);
+    }
     // A file that is no root is reported before a PIN is asked for.
-    status(&flags.root)?;
+    status(&flags.file)?;
     for key in &flags.key {
         match Place::parse("--key", key)? {
-            Place::File(path) => release_folder::sign_root(&flags.root, &path, &mut passwords)?,
+            Place::File(path) => release_folder::sign_root(&flags.file, &path, &mut passwords)?,
             Place::Token(uri) => {
                 let place = PathBuf::from(uri.to_string());
-                release_folder::sign_root_with(&flags.root, &token::signer(&uri)?, &place)?
+                release_folder::sign_root_with(&flags.file, &token::signer(&uri)?, &place)?
             }
         };
     }
-    print_root(context, &merge_signatures(&flags.root, &flags.collect)?)
+    let signed = merge_signatures(&flags.file, &flags.collect)?;
+    let folder = folder_of(&flags.file);
+    let list = match signed.is_complete() && folder.join(TARGETS_FILE).exists() {
+        true => targets::refresh(folder, &mut passwords)?,
+        false => None,
+    };
+    print_root(context, &signed, list.as_ref())
+}
+
+/// The folder of a file, also of one without a folder in its path.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
-    let shown = match &flags.root {
-        Some(path) => status(path)?,
-        None => latest_status(&flags.from.folder()?)?,
+    let (shown, folder) = match &flags.file {
+        Some(path) if targets::is_targets(path) => {
+            return targets::print(context, &targets_status(path)?);
+        }
+        Some(path) => (status(path)?, folder_of(path).to_owned()),
+        None => {
+            let folder = flags.from.folder()?;
+            (latest_status(&folder)?, folder)
+        }
     };
-    print_root(context, &shown)
+    print_root(context, &shown, targets::of_folder(&folder)?.as_ref())
 }
 
-pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
-    let folder = flags.from.folder()?;
-    ensure_complete(&latest_status(&folder)?)?;
-    let server = UpdateServer::open(context, &flags.reached)?;
-    let sent = send(context, &server, &folder)?;
-    if context.json {
-        return output::print_json(&sent);
-    }
-    output::print(format!(
-        "published root version {}; machines accept it at their next check\n",
-        sent["version"]
-    ))
-}
-
-/// Sends the roots of a folder in order; returns the server's last response, or null if there are no roots.
-pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
-    let roots = load_roots(folder)?;
-    let Some(last) = roots.last() else { return Ok(Value::Null) };
-    let server_roots = server.get(&["keys"], &[])?;
-    let first = server_roots["versions"].get(0).and_then(Value::as_u64).unwrap_or(0);
-    let mut response = json!({ "version": last.version });
-    for root in roots.iter().filter(|root| root.version >= first) {
-        let step = context.progress.step(&file(root.version));
-        response = server.post(&["keys"], &json!({ "root": String::from_utf8_lossy(&root.bytes) }))?;
-        step.done("sent");
-    }
-    if response["online_key_counts"] == false {
-        let key = "warning: the server signs channels with a key that is not in the root, and machines with this \
-                   root will reject its updates: restart the server with the new channel.key";
-        context.progress.note(key);
-    }
-    Ok(response)
-}
-
-fn print_root(context: &Context, shown: &RootStatus) -> anyhow::Result<()> {
+fn print_root(context: &Context, shown: &RootStatus, list: Option<&TargetsStatus>) -> anyhow::Result<()> {
     let RootStatus { path, root, previous, own } = shown;
     let missing = shown.missing();
     if context.json {
@@ -200,6 +179,7 @@ fn print_root(context: &Context, shown: &RootStatus) -> anyhow::Result<()> {
         return output::print_json(&json!({
             "path": path, "root": root, "keys": keys.collect::<Vec<_>>(), "missing": missing,
             "signed_by": own, "signed_by_previous": previous.as_ref().map(|(_, found)| found),
+            "targets": list.map(targets::to_json),
         }));
     }
     let validity = match expires(root).saturating_sub(now()?) {
@@ -222,8 +202,13 @@ fn print_root(context: &Context, shown: &RootStatus) -> anyhow::Result<()> {
     for line in &missing {
         writeln!(text, "{line}")?;
     }
+    if let Some(list) = list {
+        text += &targets::line(list);
+    }
     let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let needs_signature = list.filter(|list| targets::needs_signature(list));
     match missing.is_empty() {
+        true if needs_signature.is_some() => text += targets::NEXT,
         true => text += "\nNext: keelson keys publish, and keelson keys pin for new images\n",
         false => writeln!(
             text,

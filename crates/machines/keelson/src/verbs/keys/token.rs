@@ -1,4 +1,4 @@
-//! Root keys on PKCS#11 tokens. Release and channel keys are files: their signatures are in minisign's format.
+//! Root keys on PKCS#11 tokens. Release and channel keys are files.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
@@ -73,6 +73,17 @@ impl Addition {
             })?,
         };
         Ok(NamedKey::of(name, key))
+    }
+}
+
+/// The file of a release key.
+pub fn release_key(key: &Path) -> anyhow::Result<PathBuf> {
+    match Place::parse("--key", key)? {
+        Place::File(path) => Ok(path),
+        Place::Token(_) => {
+            Err(UsageError("--key: release keys are files: only root keys can be on a token".to_owned())
+                .into())
+        }
     }
 }
 

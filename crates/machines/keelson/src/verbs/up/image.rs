@@ -35,8 +35,7 @@ pub struct Flags {
     /// File with the channel server's registration token [default: that of the local server]
     #[arg(long, value_name = "FILE", env = "KEELSON_REGISTRATION_TOKEN_FILE")]
     registration_token: Option<PathBuf>,
-    /// Folder with the trusted public keys of releases and channels: release/*.pub, channel/*.pub [default: those
-    /// of `keelson keys` and of the checkout]
+    /// Folder with the trusted root, N.root.json or root.json [default: the newest of `keelson keys` and of the checkout]
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 }
