@@ -165,7 +165,14 @@ fn make_release(
     let secret = release_folder::SigningKey::read(&keys.folder.join("release.key")).map_err(other)?;
     let older: Vec<PathBuf> = older.iter().map(|version| releases.join(version)).collect();
     let images = images.clone();
-    let spec = ReleaseSpec { images, info, secret: &secret, older: &older, keys: &keys.folder, level: QUICK };
+    let spec = ReleaseSpec {
+        images,
+        info,
+        signer: secret.signer(),
+        older: &older,
+        keys: &keys.folder,
+        level: QUICK,
+    };
     build_release(&spec, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
 }
 

@@ -103,7 +103,7 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Bu
     };
     let secret = SigningKey::read(&keys.join("release.key")).unwrap();
     let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    let spec = ReleaseSpec { images, info, secret: &secret, older, keys, level: 3 };
+    let spec = ReleaseSpec { images, info, signer: secret.signer(), older, keys, level: 3 };
     build_release(&spec, to, &mut |_, _| ()).unwrap()
 }
 

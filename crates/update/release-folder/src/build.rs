@@ -14,11 +14,11 @@ use release::{
     Blob, Delta, Digest, Image, Images, MAX_RELEASE, MetadataError, NameError, Payload, Release, SCHEMA,
     SEGMENTS, Verity, Version, files,
 };
-use tuf::{Root, Targets};
+use tuf::{Root, Signer, Targets};
 use update_core::repository::{RepositoryError, TARGETS_FILE, add_release, next_targets, release_target};
 use update_core::roots;
 
-use crate::keys::{KeysError, SigningKey};
+use crate::keys::KeysError;
 use crate::roots::{RootError, SignedRoot, copy_roots, load_roots};
 use crate::targets::{self, TargetsError, TargetsStatus, ensure_listed, load_targets, newest_root, sign_new};
 
@@ -130,7 +130,7 @@ pub struct ReleaseSpec<'a> {
     /// What the release states.
     pub info: ReleaseInfo,
     /// A release key of the newest complete root.
-    pub secret: &'a SigningKey,
+    pub signer: &'a dyn Signer,
     /// Release folders to create deltas from.
     pub older: &'a [PathBuf],
     /// Folder of the roots and of `targets.json`, which lists `older`, and the release afterwards.
@@ -163,14 +163,14 @@ pub fn build_release(
     folder: &Path,
     progress: &mut dyn FnMut(BuildStep<'_>, PackProgress),
 ) -> Result<BuiltRelease, BuildError> {
-    let ReleaseSpec { images, info, secret, older, .. } = spec;
+    let ReleaseSpec { images, info, signer, older, .. } = spec;
     let options = Options { level: spec.level, ..Options::default() };
     let path = folder.join(files::RELEASE);
     if path.exists() {
         return Err(BuildError::Exists(path));
     }
     let (root, before) = releases_before(spec.keys, &info.board, &info.version)?;
-    ensure_listed(Path::new("the key of the release"), secret.signer(), &root)?;
+    ensure_listed(Path::new("the key of the release"), *signer, &root)?;
     check_tree(images)?;
     fs::create_dir_all(folder).map_err(|source| BuildError::Write { path: folder.to_owned(), source })?;
     let inputs = [Input { role: "usr", path: images.usr }, Input { role: "uki", path: images.uki }];
@@ -211,7 +211,7 @@ pub fn build_release(
     let mut targets = next_targets(&root, before.as_ref())?;
     add_release(&mut targets, &release, &bytes)?;
     let targets_path = folder.join(TARGETS_FILE);
-    let signed = sign_new(&targets_path, &targets, &root, &[secret.signer()])?;
+    let signed = sign_new(&targets_path, &targets, &root, &[*signer])?;
     copy_roots(spec.keys, folder)?;
     let targets = targets::write(&targets_path, &signed, &root)?;
     fs::remove_dir_all(&work_folder).map_err(|source| BuildError::Write { path: work_folder, source })?;

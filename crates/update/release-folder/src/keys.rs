@@ -211,6 +211,12 @@ impl SigningKey {
     pub fn signer(&self) -> &dyn Signer {
         &*self.signer
     }
+
+    /// Like [`SigningKey::signer`].
+    #[must_use]
+    pub fn into_signer(self) -> Box<dyn Signer> {
+        self.signer
+    }
 }
 
 #[cfg(test)]

@@ -30,5 +30,5 @@ pub use rotate::{Change, Replace, rotate, rotate_with};
 pub use sign::{merge_signatures, sign_root, sign_root_with};
 pub use targets::{
     TargetsError, TargetsStatus, load_targets, merge_targets_signatures, refresh_targets, sign_targets,
-    targets_status,
+    sign_targets_with, targets_status,
 };

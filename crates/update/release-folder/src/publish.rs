@@ -6,19 +6,18 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use release::{MAX_RELEASE, Release, files};
-use tuf::{Root, Targets};
+use tuf::{Root, Signer, Targets};
 use update_core::repository::{RepositoryError, TARGETS_FILE, add_release, next_targets, release_target};
 use update_core::roots;
 
-use crate::keys::SigningKey;
 use crate::roots::latest_complete;
 use crate::sign::signed_part;
 use crate::targets::{
     TargetsError, TargetsStatus, ensure_listed, is_current, parse, read_targets, sign_new, status_of, write,
 };
 
-/// Provides the release key, once a signature is necessary: its file, and the unlocked key.
-pub type Unlock<'a> = dyn FnMut() -> Result<(PathBuf, SigningKey), TargetsError> + 'a;
+/// Provides the release key, once a signature is necessary: its place, for errors, and the unlocked key.
+pub type Unlock<'a> = dyn FnMut() -> Result<(PathBuf, Box<dyn Signer>), TargetsError> + 'a;
 
 /// What to publish.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +88,7 @@ pub fn targets_to_publish(
     let all = || own.iter().chain(&server);
     let release = release_folder.map(read_release).transpose()?;
     if let Some((release, bytes)) = &release {
-        ensure_listed_somewhere(release, bytes, all())?;
+        ensure_listed_somewhere(release, bytes, &all().collect::<Vec<_>>(), &root)?;
     }
     let lists = |one: &&Candidate| {
         let Some((release, bytes)) = &release else { return true };
@@ -123,11 +122,11 @@ pub fn targets_to_publish(
     if let Some((release, bytes)) = &release {
         add_release(&mut next, release, bytes)?;
     }
-    let (key, secret) = unlock()?;
-    ensure_listed(&key, secret.signer(), &root)?;
+    let (key, signer) = unlock()?;
+    ensure_listed(&key, &*signer, &root)?;
     let paths: Vec<_> = folders.iter().map(|folder| folder.join(TARGETS_FILE)).collect();
     let path = paths.first().cloned().unwrap_or_default();
-    let signed = sign_new(&path, &next, &root, &[secret.signer()])?;
+    let signed = sign_new(&path, &next, &root, &[&*signer])?;
     for path in &paths {
         write(path, &signed, &root)?;
     }
@@ -157,18 +156,27 @@ fn read_release(folder: &Path) -> Result<(Release, Vec<u8>), TargetsError> {
 }
 
 /// Fails unless release keys signed the release before: whoever publishes a folder does not look into it.
-fn ensure_listed_somewhere<'a>(
+fn ensure_listed_somewhere(
     release: &Release,
     bytes: &[u8],
-    candidates: impl Iterator<Item = &'a Candidate>,
+    candidates: &[&Candidate],
+    root: &Root,
 ) -> Result<(), TargetsError> {
     let path = release_target(&release.board, &release.version);
     let mut is_other = false;
-    for targets in candidates.filter_map(|one| one.verified.as_ref()) {
+    for targets in candidates.iter().filter_map(|one| one.verified.as_ref()) {
         match targets.targets.get(&path) {
             Some(listed) if listed.verify(bytes).is_ok() => return Ok(()),
             Some(_) => is_other = true,
             None => {}
+        }
+    }
+    // Some of several release keys signed it.
+    for one in candidates.iter().filter(|one| one.verified.is_none()) {
+        let status = status_of(&one.path, &one.bytes, root)?;
+        let listed = status.targets.targets.get(&path).filter(|_| !status.signed_by.is_empty());
+        if listed.is_some_and(|listed| listed.verify(bytes).is_ok()) {
+            status.ensure_complete()?;
         }
     }
     let (version, board) = (release.version.clone(), release.board.clone());

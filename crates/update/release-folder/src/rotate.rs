@@ -28,6 +28,8 @@ pub struct Change {
     pub add_keys: Vec<(Role, NamedKey)>,
     /// Number of root keys that must sign. `None` keeps the previous root's.
     pub threshold: Option<NonZeroU64>,
+    /// Number of release keys that must sign `targets.json`. `None` keeps the previous root's.
+    pub release_threshold: Option<NonZeroU64>,
     /// Root keys to sign with, in addition to those in the folder.
     pub signers: Vec<PathBuf>,
     /// Encrypts new root and release keys.
@@ -92,7 +94,11 @@ pub fn rotate_with(
     for (role, new) in &change.add_keys {
         edit(&mut root, *role, |keys| keys.push(new.clone()));
     }
-    root.roles.root.threshold = change.threshold.unwrap_or(root.roles.root.threshold);
+    for (role, threshold) in
+        [(&mut root.roles.root, change.threshold), (&mut root.roles.targets, change.release_threshold)]
+    {
+        role.threshold = threshold.unwrap_or(role.threshold);
+    }
     let version = roots::version(&root);
     let path = folder.join(roots::file(version));
     // Reject invalid changes before generating keys.

@@ -2,6 +2,7 @@
 //!
 //! In a folder of keys it is the newest one. A release folder has a copy, and the roots that verify it.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub enum TargetsError {
     Root(#[from] Box<RootError>),
     #[error(transparent)]
     Keys(#[from] KeysError),
+    #[error("cannot use the release key {key}")]
+    Key { key: PathBuf, source: Box<dyn Error + Send + Sync> },
     #[error("cannot parse {path}")]
     Release { path: PathBuf, source: release::MetadataError },
 }
@@ -256,12 +259,24 @@ pub fn sign_targets(
     key: &Path,
     passwords: &mut dyn Passwords,
 ) -> Result<TargetsStatus, TargetsError> {
+    // A file that is no list is reported before a password is asked for.
+    parse(path, &existing(path)?)?;
+    sign_targets_with(path, SigningKey::unlock(key, passwords)?.signer(), key)
+}
+
+/// Like [`sign_targets`], with a key pair that is not in a file, such as on a token. `name` is its place, for errors.
+///
+/// # Errors
+/// The key is not such a key or cannot sign, or a file cannot be read or written.
+pub fn sign_targets_with(
+    path: &Path,
+    signer: &dyn Signer,
+    name: &Path,
+) -> Result<TargetsStatus, TargetsError> {
     let root = newest_root(folder_of(path))?;
     let before = existing(path)?;
     let targets = parse(path, &before)?;
-    let secret = SigningKey::unlock(key, passwords)?;
-    let signer = secret.signer();
-    ensure_listed(key, signer, &root)?;
+    ensure_listed(name, signer, &root)?;
     let after = match is_current(&targets, &root)? {
         true => signed(path, &before, &root, &[signer])?,
         false => sign_new(path, &next_targets(&root, Some(&targets))?, &root, &[signer])?,

@@ -195,14 +195,9 @@ pub fn signers(root: &Root, bytes: &[u8]) -> Result<Vec<FileName>, MetadataError
 /// # Errors
 /// The first rule that is broken.
 pub fn check(root: &Root) -> Result<(), RuleError> {
-    let roots = &root.roles.root;
-    let threshold = roots.threshold.get();
+    let threshold = root.roles.root.threshold.get();
     if threshold < MIN_THRESHOLD {
         return Err(RuleError(format!("threshold of root: must be at least {MIN_THRESHOLD}")));
-    }
-    if threshold > roots.keyids.len() as u64 {
-        let count = roots.keyids.len();
-        return Err(RuleError(format!("threshold of root: greater than the number of keys, {count}")));
     }
     let (mut names, mut identities) = (BTreeMap::new(), BTreeMap::new());
     for role in Role::ALL {
@@ -214,6 +209,7 @@ pub fn check(root: &Root) -> Result<(), RuleError> {
         if let Some(id) = role.key_ids(root).iter().find(|id| !root.keys.contains_key(*id)) {
             return Err(RuleError(format!("{kind}: there is no key with the id {id}")));
         }
+        check_roles(root, role)?;
         for NamedKey { name, key } in all {
             let Some(identity) = key.identity() else {
                 return Err(RuleError(format!("{kind} `{name}` is of an unknown type")));
@@ -225,6 +221,26 @@ pub fn check(root: &Root) -> Result<(), RuleError> {
             if names.insert((role, name.clone()), ()).is_some() {
                 return Err(RuleError(format!("two {kind} keys have the name `{name}`")));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Checks what TUF's roles of a role here have: the same keys, and a threshold that these can reach.
+fn check_roles(root: &Root, role: Role) -> Result<(), RuleError> {
+    let keys = role.key_ids(root);
+    for name in role.in_root() {
+        let Some(listed) = root.role(name) else { continue };
+        if listed.keyids != keys {
+            return Err(RuleError(format!("{name}: must have the {} keys", role.name())));
+        }
+        let (threshold, count) = (listed.threshold.get(), keys.len() as u64);
+        if threshold > count {
+            return Err(RuleError(format!("threshold of {name}: greater than the number of keys, {count}")));
+        }
+        // A server has one key.
+        if role == Role::Channel && threshold > 1 {
+            return Err(RuleError(format!("threshold of {name}: must be 1")));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ mod publish;
 mod role;
 mod roots;
 mod targets;
-mod token;
+pub mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

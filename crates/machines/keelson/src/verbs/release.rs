@@ -14,12 +14,14 @@ use release_folder::{
     latest_complete, load_roots, releases_before,
 };
 use serde_json::json;
+use tuf::Signer;
 use update_core::roots::{Role, named_keys, version};
 
 use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
 use crate::output;
 use crate::verbs::keys::password::PasswordFlags;
+use crate::verbs::keys::token::{self, Place};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// zstd level of trial releases.
@@ -33,8 +35,9 @@ pub struct Flags {
     /// Channels that the release may be published to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// Secret key that signs the release; created by `keelson keys` [default: release.key in the folder of the keys]
-    #[arg(long, value_name = "FILE")]
+    /// Key that signs the release: a file as `keelson keys` creates it, or the pkcs11: URI of a key on a token [default:
+    /// release.key in the folder of the keys]
+    #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
     /// Folder of the roots and of targets.json, the list of releases [default: that of --key if it has roots, or
     /// ~/.config/keelson/keys]
@@ -72,8 +75,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
     // Checked before the build, so that it does not fail at the end.
     let (keys, key) = locations(flags)?;
-    let secret = SigningKey::unlock(&key, &mut flags.password.passwords()?).map_err(release_key_error)?;
-    check_before(flags, &checkout, &keys, &key, &secret)?;
+    let signer = signer(flags, &key)?;
+    check_before(flags, &checkout, &keys, &key, &*signer)?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -92,7 +95,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             },
         },
         info: about,
-        secret: &secret,
+        signer: &*signer,
         older: &flags.from,
         keys: &keys,
         level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
@@ -124,6 +127,17 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The release key in a file or on a token.
+fn signer(flags: &Flags, key: &Path) -> anyhow::Result<Box<dyn Signer>> {
+    match Place::parse("--key", key)? {
+        Place::File(path) => {
+            let secret = SigningKey::unlock(&path, &mut flags.password.passwords()?);
+            Ok(secret.map_err(release_key_error)?.into_signer())
+        }
+        Place::Token(uri) => Ok(Box::new(token::signer(&uri)?)),
+    }
+}
+
 fn release_key_error(error: KeysError) -> anyhow::Error {
     let is_missing = matches!(&error, KeysError::Read { source, .. } if source.kind() == ErrorKind::NotFound);
     let hint = if is_missing { " (`keelson keys` creates one)" } else { "" };
@@ -148,12 +162,12 @@ fn check_before(
     checkout: &Path,
     keys: &Path,
     key: &Path,
-    secret: &SigningKey,
+    signer: &dyn Signer,
 ) -> anyhow::Result<()> {
     let root = latest_complete(keys)?.with_context(|| {
         format!("there is no complete root in {} (keelson keys --roots creates one)", keys.display())
     })?;
-    if !named_keys(&root, Role::Release).iter().any(|named| named.is_key(secret.public())) {
+    if !named_keys(&root, Role::Release).iter().any(|named| named.key.identity() == signer.key().identity()) {
         bail!("{} is not a release key of root version {}", key.display(), version(&root));
     }
     // Without a version, that of the release file. The build reports an invalid one.

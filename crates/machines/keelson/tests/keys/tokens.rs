@@ -1,4 +1,4 @@
-//! Root keys on SoftHSM tokens: an operator adds, uses and mistypes them.
+//! Root and release keys on SoftHSM tokens: an operator adds, uses and mistypes them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -100,6 +100,31 @@ fn two_root_keys_move_to_a_token_and_sign_the_next_root() {
     assert!(operator.succeed(&["keys", "show"]).contains("signed by alice, carol of root version 2"));
 }
 
+/// From then on no file signs a release.
+#[test]
+fn a_release_key_on_a_token_signs_the_list_of_releases() {
+    let Some(operator) = operator("tokens::a_release_key_on_a_token_signs_the_list_of_releases") else {
+        return;
+    };
+    let path = operator.keys().join("targets.json");
+    let path = path.to_str().unwrap();
+    let add = format!("release={}", uri("alice", ""));
+    let output = operator.succeed(&["keys", "rotate", "--add", &add, "--revoke", "release/own"]);
+    assert!(output.contains("1 of alice (release keys of root version 2) must sign"), "{output}");
+    let file = operator.keys().join("release.key");
+    operator.fail(
+        &["keys", "sign", path, "--key", file.to_str().unwrap()],
+        1,
+        "is not a release key of root version 2",
+    );
+    let bob = with_pin(&operator, "bob");
+    operator.fail(&["keys", "sign", path, "--key", &bob], 1, "is not a release key of root version 2");
+    let output = operator.succeed(&["keys", "sign", path, "--key", &with_pin(&operator, "alice")]);
+    assert!(output.contains(", 0 releases, signed by alice\n"), "{output}");
+    let root = Root::first(&operator.root(1)).unwrap().next(&operator.root(2)).unwrap();
+    root.targets(&fs::read(path).unwrap(), 0).unwrap();
+}
+
 #[test]
 fn a_pin_is_typed_once_and_not_shown() {
     let Some(operator) = operator("tokens::a_pin_is_typed_once_and_not_shown") else { return };
@@ -144,6 +169,6 @@ fn keys_that_cannot_sign_are_refused() {
     };
     add("root=pkcs11:token=safe?pin-value=271828", 2, "`pin-value`");
     add("roots=pkcs11:token=safe?pin-value=271828", 2, "invalid role");
-    add(&format!("release={}", uri("bob", "")), 2, "only root keys can be on a token");
+    add(&format!("channel={}", uri("bob", "")), 2, "channel keys are files");
     add(&format!("root={}", uri("eve", "")), 1, "needs a PIN");
 }

@@ -8,11 +8,11 @@ use tuf::TargetFile;
 use update_core::roots::Role;
 
 use super::*;
-use crate::keys::KeysError;
+use crate::keys::{KeysError, SigningKey};
 use crate::roots::{add_root, copy_roots};
-use crate::rotate::rotate;
 use crate::rotate::tests::{causes, new_folder, replace};
-use crate::targets::load_targets;
+use crate::rotate::{Change, rotate};
+use crate::targets::{load_targets, sign_targets};
 
 const BOARD: &str = "amd64-usr";
 
@@ -94,7 +94,7 @@ impl Publisher {
     ) -> Result<Vec<u8>, TargetsError> {
         let key = self.keys().join("release.key");
         let mut unlock = || match with_key {
-            true => Ok((key.clone(), SigningKey::read(&key)?)),
+            true => Ok((key.clone(), SigningKey::read(&key)?.into_signer())),
             false => Err(KeysError::Encrypted(key.clone()).into()),
         };
         let publication = Publication { release: Some(release), keys: Some(self.keys()), server };
@@ -201,4 +201,32 @@ fn a_release_of_before_a_rotation_is_published_with_the_list_of_after_it() {
     // With the roots of the server, which has published this one already.
     add_root(&folder, &fs::read(one.keys().join("2.root.json")).unwrap()).unwrap();
     assert!(targets_to_publish(Publication { server: Some(&published), ..publication }, none).is_ok());
+}
+
+/// The second key signs the list in the release folder; publishing brings it to the folder of the keys.
+#[test]
+fn a_release_that_needs_two_keys_is_published_when_both_signed_it() {
+    let (publisher, second) = (Publisher::new(), new_folder());
+    let at = publisher.keys();
+    let second_pub = at.join("second.pub");
+    fs::copy(second.path().join("release/own.pub"), &second_pub).unwrap();
+    let change = Change {
+        add: vec![(Role::Release, second_pub)],
+        release_threshold: NonZeroU64::new(2),
+        ..Change::default()
+    };
+    assert!(rotate(at, &change, &mut None, 4_000_000_000).unwrap().is_complete());
+    let second = second.path().join("release.key");
+    sign_targets(&at.join(TARGETS_FILE), &second, &mut None).unwrap();
+    let folder = publisher.release(&release("1.0.0"));
+    let error = causes(&publisher.publish(&folder, None, true).unwrap_err());
+    assert!(error.contains("1 of second (release keys of root version 2) must sign"), "{error}");
+    sign_targets(&folder.join(TARGETS_FILE), &second, &mut None).unwrap();
+    let published = publisher.publish(&folder, None, false).unwrap();
+    assert_eq!(publisher.listed(&published), ["1.0.0"]);
+    // The next release starts from the list that both signed.
+    let next = publisher.release(&release("1.1.0"));
+    sign_targets(&next.join(TARGETS_FILE), &second, &mut None).unwrap();
+    let published = publisher.publish(&next, Some(&published), false).unwrap();
+    assert_eq!(publisher.listed(&published), ["1.0.0", "1.1.0"]);
 }

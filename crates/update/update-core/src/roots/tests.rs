@@ -204,6 +204,14 @@ fn rules_go_beyond_those_of_the_specification() {
         &|root| set_keys(root, Role::Root, &named(&[one, two, &signer("two", 3)]), at_least(2)),
         "two root keys have the name `two`",
     );
+    let own = named(&[&world.online[0]]);
+    let online = named(&[&world.online[4], &world.online[5]]);
+    check(
+        &|root| set_keys(root, Role::Release, &own, at_least(2)),
+        "threshold of targets: greater than the number of keys, 1",
+    );
+    check(&|root| set_keys(root, Role::Channel, &online, at_least(2)), "threshold of timestamp: must be 1");
+    check(&|root| root.roles.snapshot.keyids.clear(), "snapshot: must have the channel keys");
     let mut strange = named(&[&world.online[0]]);
     strange[0].key.scheme = "md5".to_owned();
     check(

@@ -8,12 +8,13 @@ use release_folder::{
     secret_key_path, targets_to_publish,
 };
 use serde_json::{Value, json};
-use tuf::{Root, Signed};
+use tuf::{Root, Signed, Signer};
 use update_core::repository::TARGETS_FILE;
 use update_core::roots::{Role, file};
 
 use super::location::{KeysFolder, ensure_complete, folder};
 use super::password::{KnownPasswords, PasswordFlags};
+use super::token::{self, Place};
 use crate::context::Context;
 use crate::output;
 use crate::update_server::{ServerFlags, UpdateServer};
@@ -31,21 +32,27 @@ pub struct Publish {
 /// The key that signs the list of releases again, if the server's has other ones.
 #[derive(Debug, clap::Args)]
 pub struct ReleaseKey {
-    /// Release key, used only if others published since the list of releases was signed [default: that in the folder of
-    /// the keys]
-    #[arg(long, value_name = "FILE")]
+    /// Release key, a file or the pkcs11: URI of a key on a token, used only if others published since the list of releases
+    /// was signed [default: that in the folder of the keys]
+    #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
     #[command(flatten)]
     password: PasswordFlags,
 }
 
 impl ReleaseKey {
-    fn unlock(&self, keys: Option<&Path>) -> Result<(PathBuf, SigningKey), TargetsError> {
+    fn unlock(&self, keys: Option<&Path>) -> Result<(PathBuf, Box<dyn Signer>), TargetsError> {
         let own = || keys.map(|folder| secret_key_path(folder, Role::Release.name()));
         let path = self.key.clone().or_else(own).unwrap_or_else(|| "release.key".into());
-        let mut passwords = LatePasswords { flags: &self.password, known: None };
-        let secret = SigningKey::unlock(&path, &mut passwords)?;
-        Ok((path, secret))
+        let failed = |error: anyhow::Error| TargetsError::Key { key: path.clone(), source: error.into() };
+        let signer: Box<dyn Signer> = match Place::parse("--key", &path).map_err(failed)? {
+            Place::File(file) => {
+                let mut passwords = LatePasswords { flags: &self.password, known: None };
+                SigningKey::unlock(&file, &mut passwords)?.into_signer()
+            }
+            Place::Token(uri) => Box::new(token::signer(&uri).map_err(failed)?),
+        };
+        Ok((path, signer))
     }
 }
 

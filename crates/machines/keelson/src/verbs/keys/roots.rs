@@ -36,12 +36,15 @@ pub struct Rotate {
     /// Revoke a key: release/own, channel/own, root/root-1
     #[arg(long, value_name = "ROLE/NAME", value_parser = parse_revoke)]
     revoke: Vec<(Role, String)>,
-    /// Add a public key: release=second.pub, root=pkcs11:... or root/NAME=pkcs11:... (on a token, without a name its label)
+    /// Add a public key: release=second.pub, root=pkcs11:... or root/NAME=pkcs11:... (on a token, by default under its label)
     #[arg(long, value_name = "ROLE=KEY")]
     add: Vec<String>,
     /// Number of root keys that must sign this root and the one after it
     #[arg(long, value_name = "N")]
     threshold: Option<NonZeroU64>,
+    /// Number of release keys that must sign each release
+    #[arg(long, value_name = "N")]
+    release_threshold: Option<NonZeroU64>,
     /// Root key outside of the folder to sign with: a file, or the pkcs11: URI of a key on a token
     #[arg(long, value_name = "KEY")]
     key: Vec<PathBuf>,
@@ -109,6 +112,7 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
         add,
         add_keys,
         threshold: flags.threshold,
+        release_threshold: flags.release_threshold,
         signers,
         password,
     };

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use release_folder::{
     TargetsError, TargetsStatus, latest_complete, merge_targets_signatures, refresh_targets, sign_targets,
-    targets_status,
+    sign_targets_with, targets_status,
 };
 use serde_json::{Value, json};
 use update_core::repository::TARGETS_FILE;
 
 use super::password::KnownPasswords;
-use super::token;
+use super::token::{self, Place};
 use crate::context::Context;
 use crate::output;
 
@@ -33,7 +33,13 @@ pub fn sign(
     // A file that is no list is reported before a password is asked for.
     targets_status(file)?;
     for key in keys {
-        sign_targets(file, &token::release_key(key)?, passwords)?;
+        match Place::parse("--key", key)? {
+            Place::File(path) => sign_targets(file, &path, passwords)?,
+            Place::Token(uri) => {
+                let place = PathBuf::from(uri.to_string());
+                sign_targets_with(file, &token::signer(&uri)?, &place)?
+            }
+        };
     }
     print(context, &merge_targets_signatures(file, copies)?)
 }

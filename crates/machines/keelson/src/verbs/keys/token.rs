@@ -1,4 +1,4 @@
-//! Root keys on PKCS#11 tokens. Release and channel keys are files.
+//! Root and release keys on PKCS#11 tokens. Channel keys are files: a server reads them unattended.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
@@ -40,7 +40,7 @@ impl Place {
 }
 
 impl Addition {
-    /// Of `ROLE=FILE`, `root=URI` or `root/NAME=URI`.
+    /// Of `ROLE=FILE`, `ROLE=URI` or `ROLE/NAME=URI`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let usage = |why: String| UsageError(format!("--add: {why}"));
         let (kind, place) = text
@@ -55,8 +55,8 @@ impl Addition {
             (Place::File(_), _, Some(_)) => {
                 Err(usage("a file's key has the file's name: expected ROLE=FILE".to_owned()).into())
             }
-            (Place::Token(_), Role::Release | Role::Channel, _) => {
-                Err(usage(format!("{} keys are files: only root keys can be on a token", role.name())).into())
+            (Place::Token(_), Role::Channel, _) => {
+                Err(usage("channel keys are files: a server reads them unattended".to_owned()).into())
             }
             _ => Ok(Self { role, name, place }),
         }
@@ -68,22 +68,12 @@ impl Addition {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => label.parse().map_err(|_| {
-                let why = format!("--add: the key's label {label:?} is no name: use root/NAME={uri}");
+                let role = self.role.name();
+                let why = format!("--add: the key's label {label:?} is no name: use {role}/NAME={uri}");
                 UsageError(why)
             })?,
         };
         Ok(NamedKey::of(name, key))
-    }
-}
-
-/// The file of a release key.
-pub fn release_key(key: &Path) -> anyhow::Result<PathBuf> {
-    match Place::parse("--key", key)? {
-        Place::File(path) => Ok(path),
-        Place::Token(_) => {
-            Err(UsageError("--key: release keys are files: only root keys can be on a token".to_owned())
-                .into())
-        }
     }
 }
 
@@ -139,15 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn only_root_keys_are_added_from_tokens() {
+    fn channel_keys_are_not_added_from_tokens() {
         let parse = |text: &str| Addition::parse(text).map_err(|error| error.to_string());
         assert!(parse("root=pkcs11:object=a").unwrap().name.is_none());
         assert_eq!(parse("root/alice=pkcs11:object=a").unwrap().name.unwrap().as_str(), "alice");
         assert_eq!(parse("release=b.pub").unwrap().place, Place::File("b.pub".into()));
+        assert_eq!(parse("release=pkcs11:object=a").unwrap().role, Role::Release);
         for (text, expected) in [
             ("root", "--add: expected ROLE=FILE"),
             ("roots=a.pub", "--add: invalid role `roots`"),
-            ("release=pkcs11:object=a", "release keys are files"),
             ("channel=pkcs11:object=a", "channel keys are files"),
             ("root/alice=b.pub", "the file's name"),
             ("root/a b=pkcs11:object=a", "a b"),
