@@ -99,7 +99,7 @@ pub static STEPS: [Step; 18] = [
     },
     Step {
         name: TUF,
-        about: "tuf, release-folder and python-tuf, each with what the other made",
+        about: "tuf, release-folder, channel-server and python-tuf, each with what the other made",
         parts: |_| Ok(whole(TUF, &["tuf", "release-folder"])),
         run: |run| selected(run, TUF, |_| one(TUF, tuf::run(run.workspace)?)),
     },

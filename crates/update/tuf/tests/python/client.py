@@ -1,5 +1,7 @@
 """Reads a repository with python-tuf's client: client.py REPOSITORY FIRST_ROOT STATE TARGET...
 
+REPOSITORY is a folder, or the URL of a server.
+
 Prints the version of the trusted root, then each target's content in hexadecimal digits. Exit code 1 for a target
 that does not exist, 2 for metadata or bytes that are refused.
 """
@@ -27,13 +29,14 @@ def main() -> int:
     state_folder = Path(state)
     (state_folder / "targets").mkdir(parents=True, exist_ok=True)
     config = UpdaterConfig(prefix_targets_with_hash=True)
-    base = f"file://{repository}"
+    is_url = repository.startswith("http://")
+    base = repository if is_url else f"file://{repository}"
     updater = Updater(
         str(state_folder),
         f"{base}/metadata/",
         str(state_folder / "targets"),
         f"{base}/targets/",
-        Folder(),
+        None if is_url else Folder(),
         config,
         bootstrap=Path(first).read_bytes(),
     )

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
+mod peer;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::Path;
