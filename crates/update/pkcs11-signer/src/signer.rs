@@ -64,15 +64,6 @@ impl Pkcs11Signer {
         Err(Cause::Mechanism { token, key, mechanism: name })
     }
 
-    /// The same under another id: as `key`, which is this public key with fields that the specification of TUF does not
-    /// define. `None` if it is another key.
-    #[must_use]
-    pub fn listed_as(mut self, key: Key) -> Option<Self> {
-        let is_same = self.public.key.identity() == key.identity();
-        self.public.key = key;
-        is_same.then_some(self)
-    }
-
     /// The public key and its label.
     #[must_use]
     pub fn public(&self) -> &PublicKey {

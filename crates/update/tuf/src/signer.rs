@@ -54,14 +54,6 @@ impl Ed25519Signer {
         let key = Key::ed25519(pair.public_key().as_ref().try_into().ok()?);
         Some(Self { pair, key })
     }
-
-    /// The same under another id: as `key`, which is this public key with fields that the specification does not define.
-    /// `None` if it is another key.
-    #[must_use]
-    pub fn listed_as(self, key: Key) -> Option<Self> {
-        let is_same = self.key.identity() == key.identity();
-        is_same.then_some(Self { pair: self.pair, key })
-    }
 }
 
 impl Signer for Ed25519Signer {

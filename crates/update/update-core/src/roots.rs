@@ -260,4 +260,4 @@ pub fn replay(trusted: &Root, accepted: &[Vec<u8>]) -> Result<Root, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use pkcs11_signer::{Pkcs11Signer, PublicKey};
-use tuf::{Ed25519Signer, Key, Root, Signed, Signer, add_signatures, role_type, sign};
+use tuf::{Ed25519Signer, Key, ListedSigner, Root, Signed, Signer, add_signatures, role_type, sign};
 
 use crate::tokens::{P256, SoftHsm, TestToken, Typed, with_softhsm};
 
@@ -82,11 +82,12 @@ fn a_public_key_is_read_without_a_pin_and_listed_with_a_name() {
         let other = Ed25519Signer::from_seed(&[3; 32]).unwrap();
         let open = || Pkcs11Signer::open(&uri, &Typed::pin(crate::tokens::PIN)).unwrap();
         assert_eq!(open().key(), &public.key);
-        assert!(open().listed_as(other.key().clone()).is_none());
 
-        let signer = open().listed_as(named.clone()).unwrap();
         let third = Ed25519Signer::from_seed(&[4; 32]).unwrap();
-        let signed = sign(root([&named, other.key(), third.key()]), &[&signer, &other]).unwrap();
+        let root = root([&named, other.key(), third.key()]);
+        let signer = open();
+        let listed = ListedSigner::of(&root.roles.root, &root.keys, &signer).unwrap();
+        let signed = sign(root.clone(), &[&listed, &other]).unwrap();
         assert!(Root::first(&signed.to_bytes().unwrap()).is_ok());
     });
 }

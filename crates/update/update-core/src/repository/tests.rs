@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use release::FileName;
-use tuf::{
-    Client, Ed25519Signer, File, Limits, MemoryStore, MetaFile, Repository, Signer, Snapshot, Timestamp,
-    role_type,
-};
+use tuf::{Client, File, Limits, MemoryStore, MetaFile, Repository, Signer, Snapshot, Timestamp, role_type};
 
 use super::*;
-use crate::roots::{NamedKey, set_keys};
+use crate::roots::set_keys;
+use crate::roots::tests::{Pair, named, signer};
 use crate::trust::tests::release;
 
 const NOW: i64 = 1_000_000;
@@ -18,29 +15,17 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Key pairs, and the repository.
 struct World {
-    root: Ed25519Signer,
-    release: Ed25519Signer,
-    channel: Ed25519Signer,
+    root: Pair,
+    release: Pair,
+    channel: Pair,
     served: Repository,
     targets: Targets,
     /// Version of what the channel key signed last.
     online: u64,
 }
 
-fn signer(name: &str, seed: u8) -> Ed25519Signer {
-    let signer = Ed25519Signer::from_seed(&[seed; 32]).unwrap();
-    let public = signer.key().identity().unwrap().try_into().unwrap();
-    let name: FileName = name.parse().unwrap();
-    signer.listed_as(NamedKey::new(name, &public).key).unwrap()
-}
-
 fn date(seconds: i64) -> Date {
     Date::from_unix(seconds).unwrap()
-}
-
-fn named(signer: &Ed25519Signer) -> Vec<NamedKey> {
-    let public = signer.key().identity().unwrap().try_into().unwrap();
-    vec![NamedKey::new(signer.key().extra["x-keelson-name"].as_str().unwrap().parse().unwrap(), &public)]
 }
 
 fn number(version: u64) -> NonZeroU64 {
@@ -62,9 +47,9 @@ impl World {
         let [root, release, channel] =
             [("root-1", 1), ("own", 2), ("online", 3)].map(|(name, seed)| signer(name, seed));
         let mut first = Root::new(date(NOW + 1000), true);
-        set_keys(&mut first, Role::Root, &named(&root), number(1));
-        set_keys(&mut first, Role::Release, &named(&release), number(1));
-        set_keys(&mut first, Role::Channel, &named(&channel), number(1));
+        set_keys(&mut first, Role::Root, &named(&[&root]), number(1));
+        set_keys(&mut first, Role::Release, &named(&[&release]), number(1));
+        set_keys(&mut first, Role::Channel, &named(&[&channel]), number(1));
         let mut served = Repository::default();
         served.publish_root(first.clone(), &[&root]).unwrap();
         let targets = next_targets(&first, None).unwrap();
@@ -197,7 +182,7 @@ fn targets_follow_a_rotation_of_the_channel_key() {
     world.channel = signer("online.v2", 9);
     let mut next = world.served.root().unwrap();
     next.header.version = number(2);
-    set_keys(&mut next, Role::Channel, &named(&world.channel), number(1));
+    set_keys(&mut next, Role::Channel, &named(&[&world.channel]), number(1));
     world.served.publish_root(next.clone(), &[&world.root]).unwrap();
     world.targets = next_targets(&next, Some(&world.targets)).unwrap();
     world.publish(&[has("alpha", "2.0.0", &[])]);

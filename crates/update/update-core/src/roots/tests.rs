@@ -9,22 +9,38 @@ const DAY: u64 = 86_400;
 
 /// Two generations of root keys that share one key, and keys for releases and channels.
 struct World {
-    old: [Ed25519Signer; 3],
-    new: [Ed25519Signer; 2],
-    online: Vec<Ed25519Signer>,
+    old: [Pair; 3],
+    new: [Pair; 2],
+    online: Vec<Pair>,
 }
 
-fn signer(name: &str, seed: u8) -> Ed25519Signer {
+/// A key pair under the id that a root lists, which covers the key's name.
+pub struct Pair {
+    named: NamedKey,
+    signer: Ed25519Signer,
+}
+
+impl Signer for Pair {
+    fn key(&self) -> &Key {
+        &self.named.key
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.signer.sign(message)
+    }
+}
+
+pub fn signer(name: &str, seed: u8) -> Pair {
     let signer = Ed25519Signer::from_seed(&[seed; 32]).unwrap();
     let public: PublicKeyBytes = signer.key().identity().unwrap().try_into().unwrap();
-    signer.listed_as(NamedKey::new(name.parse().unwrap(), &public).key).unwrap()
+    Pair { named: NamedKey::new(name.parse().unwrap(), &public), signer }
 }
 
-fn named(signers: &[&Ed25519Signer]) -> Vec<NamedKey> {
-    signers.iter().map(|signer| NamedKey::listed("", signer.key()).unwrap()).collect()
+pub fn named(signers: &[&Pair]) -> Vec<NamedKey> {
+    signers.iter().map(|signer| signer.named.clone()).collect()
 }
 
-fn signed(root: &Root, signers: &[&Ed25519Signer]) -> Vec<u8> {
+fn signed(root: &Root, signers: &[&Pair]) -> Vec<u8> {
     let signers: Vec<&dyn Signer> = signers.iter().map(|signer| *signer as &dyn Signer).collect();
     sign(root.clone(), &signers).unwrap().to_bytes().unwrap()
 }
