@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use hyper::StatusCode;
 use omaha::{
     Action, App, AppStatus, Manifest, Package, Request, Response, ResponseApp, Sha256, UpdateCheck,
-    UpdateStatus, file,
+    UpdateStatus,
 };
+use release::files;
 use rollout::{AppOutcome, AppRequest, CheckResult, Track, UpdateState};
 
 use crate::body::{HttpResponse, response};
@@ -159,7 +160,7 @@ fn offer(app: &str, package: &rollout::Package, group: &Track, base: &str) -> Op
         required: true,
     };
     let mut packages = vec![payload];
-    packages.extend(package.further.iter().filter(|file| file.name == file::RELEASE).map(|file| Package {
+    packages.extend(package.further.iter().filter(|file| file.name == files::RELEASE).map(|file| Package {
         name: file.name.clone(),
         sha256: file.sha256.parse().ok(),
         size: file.size,

@@ -23,9 +23,7 @@ pub use digest::Sha256;
 pub use error::{Position, ReadError};
 pub use offer::{CheckResponse, Offer, ResponseError, file_url};
 pub use request::{App, Event, ON_DEMAND, Os, Request, SCHEDULED};
-pub use response::{
-    Action, AppStatus, Manifest, Package, Response, ResponseApp, UpdateCheck, UpdateStatus, file,
-};
+pub use response::{Action, AppStatus, Manifest, Package, Response, ResponseApp, UpdateCheck, UpdateStatus};
 
 /// The supported protocol version.
 pub const PROTOCOL: &str = "3.0";

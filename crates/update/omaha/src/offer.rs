@@ -44,13 +44,6 @@ pub struct Offer<'a> {
     pub poll_interval: Option<u32>,
 }
 
-impl<'a> Offer<'a> {
-    /// One of the additional packages.
-    pub fn file(&self, name: &str) -> Option<&'a Package> {
-        self.additional.iter().find(|package| package.name == name)
-    }
-}
-
 /// Why a valid response is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]

@@ -8,12 +8,6 @@ use crate::read::{Element, document};
 use crate::request::{App, check_protocol};
 use crate::write::{HEAD, attribute, plain};
 
-/// Additional packages with the signed metadata (contract 5.2.4). Other clients ignore them.
-pub mod file {
-    /// The signed description of the version.
-    pub const RELEASE: &str = "release.json";
-}
-
 /// Keelson's extension: why there is no update.
 const REASON: &str = "keelson-reason";
 

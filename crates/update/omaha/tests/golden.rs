@@ -4,7 +4,7 @@
 
 use omaha::{
     Action, App, AppStatus, COREOS_APP_ID, CheckResponse, ErrorCode, Event, EventResult, EventType, Manifest,
-    Os, Package, ReadError, Request, Response, ResponseApp, ResponseError, UpdateCheck, UpdateStatus, file,
+    Os, Package, ReadError, Request, Response, ResponseApp, ResponseError, UpdateCheck, UpdateStatus,
     file_url,
 };
 
@@ -53,7 +53,7 @@ fn update() -> Response {
         required: true,
     };
     let metadata = Package {
-        name: file::RELEASE.into(),
+        name: "release.json".into(),
         sha256: Some(omaha::Sha256([0; 32])),
         size: 812,
         ..Package::default()
@@ -198,8 +198,9 @@ fn the_first_of_each_element_counts() {
     );
     assert_eq!(Some(offer.sha256), offer.payload.sha256);
     assert_eq!((offer.max_failures_per_url, offer.disable_payload_backoff), (10, true));
-    assert_eq!(offer.file("release.json").unwrap().size, 812);
-    assert_eq!(offer.file("update.gz"), None, "the payload is no further file");
+    // The payload is no further file.
+    let further: Vec<_> = offer.additional.iter().map(|package| (&*package.name, package.size)).collect();
+    assert_eq!(further, [("release.json", 812)]);
     assert_eq!(file_url(&offer.urls[0], "a"), "https://updates.example.net/amd64-usr/2079.3.0/a");
     assert_eq!(file_url("http://h/x", "a"), "http://h/x/a");
 }
