@@ -6,6 +6,8 @@
 
 mod control_group;
 mod inotify;
+mod mounts;
+mod notifications;
 mod pid_namespace;
 mod plan;
 mod port_forward;
@@ -13,6 +15,7 @@ mod root_mounts;
 pub mod supervisor;
 mod tap;
 mod uplink;
+mod user_namespace;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +36,7 @@ use crate::processor::Acceleration;
 use crate::store::{Layout, replace};
 use crate::tools::Tools;
 use plan::{Guest, NodePlan};
+use user_namespace::IdRange;
 
 /// File in the node's folder that identifies the running guest.
 const GUEST: &str = "guest.json";
@@ -89,7 +93,23 @@ impl Nspawn {
             services: cluster.services.clone(),
             shared: cluster.shared.clone(),
             outbound: cluster.outbound,
+            user_namespace: None,
         }
+    }
+
+    /// Host IDs of a node that can have a user namespace; warns if it cannot.
+    fn user_namespace(plan: &NodePlan, node: &Node) -> Option<IdRange> {
+        let range = IdRange::of(&plan.machine);
+        let usr = Some(plan.usr_tree.as_path()).filter(|tree| tree.exists());
+        let folders = [plan.folder()].into_iter().chain(usr);
+        let supported = mounts::probe(range, folders.chain(plan.shared.iter().map(|folder| &*folder.host)));
+        supported.map(|()| range).inspect_err(|reason| {
+            eprintln!(
+                "warning: root in {} is root on this host, because it has no user namespace: {reason}; use nspawn for \
+                 software that you trust, otherwise --on qemu",
+                node.name
+            );
+        }).ok()
     }
 
     fn guest(&self, node: &Node) -> Option<Guest> {
@@ -142,7 +162,11 @@ impl Backend for Nspawn {
             eprintln!("warning: cannot raise {}, which suffices for ten nodes: {error}", inotify::LIMIT);
         }
         let files = self.layout.node(&node.name);
-        let node_plan = self.node_plan(cluster, node);
+        let mut node_plan = self.node_plan(cluster, node);
+        node_plan.user_namespace = Self::user_namespace(&node_plan, node);
+        if node_plan.user_namespace.is_some() {
+            node_plan.credentials.push(user_namespace::sysctl());
+        }
         let made = |path: PathBuf| move |source| BackendError::Make { path, source };
         let text = serde_json::to_vec_pretty(&node_plan)
             .map_err(|error| made(files.node_plan())(std::io::Error::from(error)))?;

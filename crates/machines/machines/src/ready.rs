@@ -3,15 +3,19 @@
 //! In QEMU the virtio-serial port `org.keelson.ready` is that file; an nspawn node writes it in a bound folder. A
 //! wait ends on a report, on exit of the node's process, on timeout or on Ctrl-C; inotify wakes it.
 
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::limits;
 use crate::process::Process;
@@ -60,7 +64,7 @@ pub enum ReadyError {
 #[must_use]
 pub fn mark(path: &Path) -> Mark {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).map_or_else(
+    std::fs::symlink_metadata(path).map_or_else(
         |_| Mark::default(),
         |data| Mark { inode: data.ino(), length: data.len(), modified: data.modified().ok() },
     )
@@ -102,7 +106,7 @@ impl BootReport {
 /// Revokes an earlier readiness report.
 pub fn withdraw(path: &Path) -> std::io::Result<()> {
     let line = format!("{{\"state\":\"{WITHDRAWN}\"}}\n");
-    match std::fs::File::options().append(true).open(path) {
+    match open(path, File::options().append(true)) {
         // A single write: the node may write concurrently.
         Ok(mut file) => file.write_all(line.as_bytes()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -123,8 +127,17 @@ pub fn boot_report(path: &Path) -> Option<BootReport> {
     (boot_report.state == STARTING).then_some(boot_report)
 }
 
+/// Opens a readiness file, which the node may have replaced: not through a link, and without waiting for a FIFO.
+fn open(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
 fn tail(path: &Path) -> Option<Vec<u8>> {
-    let mut file = std::fs::File::open(path).ok()?;
+    let mut file = open(path, File::options().read(true)).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(limits::READY_LINE_MAX))).ok()?;
     let mut bytes = Vec::new();
@@ -137,12 +150,24 @@ fn parse(bytes: &[u8]) -> Option<Ready> {
     (ready.state != WITHDRAWN && ready.state != STARTING).then_some(ready)
 }
 
-/// The last line that parses as `T`.
+/// The last line that parses as `T`, without control characters: its texts are shown on terminals.
 fn last_line<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     // A line without a newline may be incomplete.
     let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
     let mut lines = bytes[..end].split(|byte| *byte == b'\n').rev();
-    lines.find_map(|line| serde_json::from_slice(line).ok())
+    lines.find_map(|line| {
+        let value = serde_json::from_slice(line).ok()?;
+        if is_printable(&value) { serde_json::from_value(value).ok() } else { None }
+    })
+}
+
+fn is_printable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.chars().any(char::is_control),
+        Value::Array(values) => values.iter().all(is_printable),
+        Value::Object(members) => members.values().all(is_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 /// How long to wait for a node.
@@ -230,6 +255,24 @@ mod tests {
         check("{\"state\":\"a\"}\n{\"state\":\"restarting\"}\n", None);
         check("{\"state\":\"restarting\"}\n{\"state\":\"b\"}\n", Some("b"));
         check("{\"state\":\"starting\",\"jobs\":3}\n", None);
+        check("{\"state\":\"a\"}\n{\"state\":\"b\",\"failed_units\":[\"\\u001b[2J\"]}\n", Some("a"));
+    }
+
+    #[test]
+    fn a_node_that_replaces_its_file_makes_the_host_neither_read_nor_write_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("ready.json"), folder.path().join("of the host"));
+        let line = "{\"state\":\"ready\"}\n";
+        std::fs::write(&other, line).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert_eq!(last(&path), None);
+        assert!(withdraw(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), line);
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Neither call waits for another process to open it.
+        assert_eq!(last(&path), None);
+        assert!(withdraw(&path).is_err());
     }
 
     /// The total time exceeds the limit, but progress is reported throughout.

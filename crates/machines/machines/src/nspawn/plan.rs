@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
+use super::user_namespace::IdRange;
 use crate::cluster::{Forward, SharedFolder};
 use crate::process::Process;
 use crate::store::read_limited;
@@ -46,6 +47,8 @@ pub struct NodePlan {
     pub shared: Vec<SharedFolder>,
     /// Whether the node reaches the host's networks.
     pub outbound: bool,
+    /// Without it, the node's root is the host's.
+    pub user_namespace: Option<IdRange>,
 }
 
 impl NodePlan {
@@ -54,6 +57,22 @@ impl NodePlan {
     pub fn folder(&self) -> &Path {
         // invariant: the tree is in the node's folder.
         self.tree.parent().unwrap_or(&self.tree)
+    }
+
+    /// Where the supervisor mounts a sysfs for the node.
+    #[must_use]
+    pub fn sysfs(&self) -> PathBuf {
+        self.folder().join("sysfs")
+    }
+
+    #[must_use]
+    pub fn etc_upper(&self) -> PathBuf {
+        self.etc.join("upper")
+    }
+
+    #[must_use]
+    pub fn etc_work(&self) -> PathBuf {
+        self.etc.join("work")
     }
 
     /// Where the supervisor mounts the shared folder with this index.
@@ -75,7 +94,8 @@ impl Guest {
         serde_json::from_slice(&read_limited(path, 4096).ok()?).ok()
     }
 
-    fn init(self) -> Option<i32> {
+    /// The guest's init, once nspawn has started it.
+    pub fn init(self) -> Option<i32> {
         let pid = self.nspawn.pid;
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         children.split_ascii_whitespace().next()?.parse().ok()

@@ -43,13 +43,11 @@ pub struct HostForwards {
 }
 
 /// Forwards connections that the node makes to the host's name to the same `ports` of the host's loopback.
-pub fn forward_to_host(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<HostForwards> {
+pub fn forward_to_host(namespace: &OwnedFd, ports: &[u16]) -> io::Result<HostForwards> {
     let mut alive = Vec::new();
     for port in ports {
-        let descriptor = Arc::clone(namespace);
         let address = SocketAddrV4::new(BackendKind::Nspawn.host_address(), *port);
-        let entered = std::thread::spawn(move || in_namespace(&descriptor, || listen_freebind(address)));
-        let listener = entered.join().map_err(|_| io::Error::other("the listening thread panicked"))??;
+        let listener = in_namespace(namespace, || listen_freebind(address))?;
         let (ours, watched) = UnixStream::pair()?;
         alive.push(ours);
         let target = (Ipv4Addr::LOCALHOST, *port);
@@ -95,10 +93,20 @@ fn accept(listener: &TcpListener, watched: &UnixStream) -> Option<TcpStream> {
     }
 }
 
-/// Runs `work` in the namespace. The calling thread stays in it, so it must be short-lived.
-fn in_namespace<T>(namespace: &OwnedFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
-    work()
+/// Runs `work` on a thread in the network namespace.
+pub fn in_namespace<T: Send>(
+    namespace: &OwnedFd,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            work()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace panicked")))
+    })
 }
 
 /// Copies in both directions until both ends are closed.

@@ -1,28 +1,34 @@
-//! The background process of an nspawn node: mounts the node's root, creates its network, runs nspawn on a terminal,
-//! restarts it when the node reboots, and forwards ports.
+//! The background process of an nspawn node: mounts the node's root, runs nspawn on a terminal, connects the node's
+//! network, restarts nspawn when the node reboots, and forwards ports.
 //!
 //! It exits with the node, and the node is killed with it (`pid_namespace`).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
+use nix::sys::signal::Signal;
 
 use super::control_group::Group;
+use super::notifications::Notifications;
 use super::pid_namespace::PidNamespace;
 use super::plan::{Guest, NodePlan};
+use super::port_forward::{self, CurrentNamespace, HostForwards};
+use super::root_mounts::{self, CONFIG_DRIVE};
+use super::tap::{self, TapRelay};
 use super::uplink::{Uplink, UplinkError};
-use super::{port_forward, root_mounts, tap};
 use crate::logs::CONTAINER_BOOT_LINE;
-use crate::process::{Process, inherit};
+use crate::pidfd::PidFd;
+use crate::process::{Frozen, Process};
 use crate::store::replace;
 use crate::tools::Tools;
 
@@ -39,44 +45,105 @@ pub fn run(file: &Path) -> io::Result<i32> {
     root_mounts::mount_root(&plan)?;
     let console = Console::open(&plan)?;
     let group = Group::create(&plan.tree.with_file_name("groups"), &plan.group)?;
-    let namespace = port_forward::CurrentNamespace::default();
+    let namespace = CurrentNamespace::default();
     for forward in &plan.forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
         let (target, namespace) = ((plan.address, forward.guest), Arc::clone(&namespace));
         std::thread::spawn(move || port_forward::forward_to_node(&listener, target, &namespace));
     }
     loop {
-        let made = tap::create_namespace(&plan.mac)?;
-        let relay = tap::start_relay(&made.tap, plan.lan_socket.clone())?;
-        let descriptor = Arc::new(made.descriptor);
-        *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
-        let host_forwards = port_forward::forward_to_host(&descriptor, &plan.services)?;
-        let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(report);
         remove(&plan.host.join("ready.json"))?;
         console.log_line(CONTAINER_BOOT_LINE)?;
-        let status = std::thread::scope(|scope| {
-            let booted = scope.spawn(|| boot(&plan, &console, &descriptor, &group)).join();
-            booted.unwrap_or_else(|_| Err(io::Error::other("the thread of the boot panicked")))
-        })?;
-        // The namespace of this boot is dropped; a reboot gets a new one.
-        drop((relay, host_forwards, uplink));
+        let status = boot(&plan, &console, &group, &namespace)?;
         if status.code() != Some(REBOOTED) {
             return Ok(status.code().or(status.signal()).unwrap_or(1));
         }
     }
 }
 
-/// A node without an uplink still serves its cluster.
+/// Runs the node until it powers off or reboots. Its network exists before its init runs.
+fn boot(
+    plan: &NodePlan,
+    console: &Console,
+    group: &Group,
+    namespace: &CurrentNamespace,
+) -> io::Result<ExitStatus> {
+    std::thread::scope(|scope| {
+        let (sender, started) = std::sync::mpsc::channel();
+        let nspawn = scope.spawn(move || run_nspawn(plan, console, group, &sender));
+        // Nothing is received if nspawn exits before.
+        let network = started.recv().ok().map(|init: Init| {
+            let started = Network::start(plan, &init, namespace);
+            if started.is_err() {
+                init.kill()?;
+            }
+            started
+        });
+        let ended = nspawn.join().unwrap_or_else(|_| Err(io::Error::other("the thread of nspawn panicked")));
+        // A reboot gets a new network namespace.
+        *namespace.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        network.transpose().and(ended)
+    })
+}
+
+/// The init of a guest, stopped until this value is dropped.
+struct Init {
+    process: Process,
+    _stopped: Frozen,
+}
+
+impl Init {
+    fn stop(guest: Guest) -> io::Result<Option<Self>> {
+        let Some(process) = guest.init().and_then(Process::of) else { return Ok(None) };
+        let stopped = process.freeze().map_err(io::Error::other)?;
+        Ok(Some(Self { process, _stopped: stopped }))
+    }
+
+    fn network_namespace(&self) -> io::Result<OwnedFd> {
+        Ok(File::open(format!("/proc/{}/ns/net", self.process.pid))?.into())
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        self.process.signal(Signal::SIGKILL).map_err(io::Error::other)
+    }
+}
+
+/// The connections of a node's network namespace to the LAN and the host.
+struct Network {
+    _lan: TapRelay,
+    _services: HostForwards,
+    _uplink: Option<Uplink>,
+}
+
+impl Network {
+    fn start(plan: &NodePlan, init: &Init, namespace: &CurrentNamespace) -> io::Result<Self> {
+        let descriptor = Arc::new(init.network_namespace()?);
+        let lan = tap::start_relay(tap::create(&descriptor, &plan.mac)?, plan.lan_socket.clone())?;
+        let services = port_forward::forward_to_host(&descriptor, &plan.services)?;
+        // A node without an uplink still serves its cluster.
+        let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(report);
+        *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(descriptor);
+        Ok(Self { _lan: lan, _services: services, _uplink: uplink })
+    }
+}
+
 fn report(started: Result<Uplink, UplinkError>) -> Option<Uplink> {
     started.inspect_err(|error| eprintln!("no uplink: {}", service::error::chain(error))).ok()
 }
 
+/// Runs nspawn until it exits; sends the guest's init once it has started.
 #[allow(unsafe_code, reason = "system calls between fork and exec")]
-fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
+fn run_nspawn(
+    plan: &NodePlan,
+    console: &Console,
+    group: &Group,
+    started: &Sender<Init>,
+) -> io::Result<ExitStatus> {
     let _pid_namespace = PidNamespace::enter_on_this_thread()?;
-    let mut command = nspawn(plan, namespace)?;
+    let notifications = Notifications::listen(&plan.folder().join("notify.sock"))?;
+    let mut command = nspawn(plan)?;
+    command.env("NOTIFY_SOCKET", notifications.path());
     PidNamespace::mount_proc(&mut command);
-    let namespace = namespace.as_raw_fd();
     let process_files = group.process_files();
     let terminal = || console.terminal.try_clone();
     command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
@@ -88,8 +155,7 @@ fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) 
                     return Err(io::Error::last_os_error());
                 }
             }
-            // nspawn inherits the network namespace's descriptor, and the terminal becomes its controlling terminal.
-            inherit(namespace)?;
+            // The terminal becomes nspawn's controlling terminal.
             nix::unistd::setsid()?;
             if libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
                 return Err(io::Error::last_os_error());
@@ -98,14 +164,19 @@ fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) 
         });
     }
     let mut child = command.spawn()?;
-    record(plan, &child)?;
-    child.wait()
-}
-
-fn record(plan: &NodePlan, child: &Child) -> io::Result<()> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    let Some(nspawn) = Process::of(pid) else { return Ok(()) };
-    replace(&plan.guest, &serde_json::to_vec(&Guest { nspawn })?)
+    if let Some(guest) = Process::of(pid).map(|nspawn| Guest { nspawn }) {
+        replace(&plan.guest, &serde_json::to_vec(&guest)?)?;
+        let descriptor = PidFd::open(pid)?;
+        if notifications.wait_until_ready(&descriptor)?
+            && let Some(init) = Init::stop(guest)?
+        {
+            // The receiver waits for one message.
+            drop(started.send(init));
+        }
+        notifications.discard_until_exit(&descriptor)?;
+    }
+    child.wait()
 }
 
 /// Capabilities that act on the host's kernel as a whole: its clock, modules, memory, log and security modules.
@@ -113,7 +184,7 @@ const OF_THE_HOST: &str = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_PAC
     CAP_MAC_OVERRIDE,CAP_WAKE_ALARM,CAP_BLOCK_SUSPEND";
 
 /// nspawn's command line. The other capabilities and the system calls are those that docker needs.
-fn nspawn(plan: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
+fn nspawn(plan: &NodePlan) -> io::Result<Command> {
     let mut command = Tools::open(&plan.tools, &[plan.folder().to_path_buf()])
         .and_then(|tools| tools.command("systemd-nspawn"))
         .map_err(io::Error::other)?;
@@ -122,10 +193,14 @@ fn nspawn(plan: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     command.arg(format!("--machine={}", plan.machine)).arg(format!("--hostname={}", plan.host_name));
     command.arg(format!("--uuid={}", plan.uuid));
     command.arg("--directory").arg(&plan.tree);
-    command.arg(format!("--network-namespace-path=/proc/self/fd/{}", namespace.as_raw_fd()));
+    command.arg("--private-network");
+    if let Some(range) = plan.user_namespace {
+        command.arg(format!("--private-users={range}")).arg("--private-users-ownership=off");
+        command.arg(format!("--bind={}:/run/keelson/sysfs", escape_bind_path(&plan.sysfs())));
+    }
     command.args(["--capability=all", &format!("--drop-capability={OF_THE_HOST}")]);
     command.arg("--system-call-filter=add_key keyctl bpf");
-    command.arg(format!("--bind-ro={}:/media/configdrive", escape_bind_path(&plan.config_drive)));
+    command.arg(format!("--bind-ro={}:{CONFIG_DRIVE}", escape_bind_path(&plan.config_drive)));
     command.arg(format!("--bind={}:/run/keelson/host", escape_bind_path(&plan.host)));
     for (index, folder) in plan.shared.iter().enumerate() {
         command.arg(format!("--bind={}:{}", escape_bind_path(&plan.shared_mount_point(index)), folder.guest));

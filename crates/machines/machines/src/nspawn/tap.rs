@@ -6,13 +6,12 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::port_forward::in_namespace;
 use crate::lan::{read_frame, write_frame};
 use crate::limits;
 
@@ -24,28 +23,14 @@ const RECONNECT_MILLIS: u16 = 200;
 nix::ioctl_write_int!(tun_set_iff, b'T', 202);
 nix::ioctl_write_ptr_bad!(set_hardware_address, libc::SIOCSIFHWADDR, libc::ifreq);
 
-/// A network namespace with the node's interface. It exists while this value or a process in it does.
-#[derive(Debug)]
-pub struct Namespace {
-    pub descriptor: OwnedFd,
-    pub tap: File,
-}
-
-/// Creates the namespace on another thread, so that the caller stays in its own.
-pub fn create_namespace(mac: &str) -> io::Result<Namespace> {
+/// Creates the interface in a network namespace. It exists while the returned file is open.
+pub fn create(namespace: &OwnedFd, mac: &str) -> io::Result<File> {
     let mac = parse(mac)?;
-    let (sender, receiver) = sync_channel(1);
-    std::thread::spawn(move || {
-        // The receiver waits for exactly one message.
-        drop(sender.send(create_namespace_here(mac)));
-    });
-    receiver.recv().map_err(io::Error::other)?
+    in_namespace(namespace, || create_here(mac))
 }
 
 #[allow(unsafe_code, reason = "ioctls on structures of C")]
-fn create_namespace_here(mac: [u8; 6]) -> io::Result<Namespace> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    let descriptor = File::open("/proc/thread-self/ns/net")?.into();
+fn create_here(mac: [u8; 6]) -> io::Result<File> {
     let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
     // SAFETY: ifreq is a plain C structure for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -65,7 +50,7 @@ fn create_namespace_here(mac: [u8; 6]) -> io::Result<Namespace> {
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: SIOCSIFHWADDR reads one ifreq, which lives until the call returns.
     unsafe { set_hardware_address(control.as_raw_fd(), &raw const request)? };
-    Ok(Namespace { descriptor, tap })
+    Ok(tap)
 }
 
 fn parse(mac: &str) -> io::Result<[u8; 6]> {
@@ -80,13 +65,12 @@ fn parse(mac: &str) -> io::Result<[u8; 6]> {
 /// Relays frames between a tap and the switch until it is dropped.
 #[derive(Debug)]
 pub struct TapRelay {
-    /// Closing it wakes the relay thread, which then exits and releases the namespace.
+    /// Closing it wakes the relay thread, which then exits and removes the interface.
     _alive: UnixStream,
 }
 
-pub fn start_relay(tap: &File, socket: PathBuf) -> io::Result<TapRelay> {
+pub fn start_relay(tap: File, socket: PathBuf) -> io::Result<TapRelay> {
     let (alive, watched) = UnixStream::pair()?;
-    let tap = tap.try_clone()?;
     std::thread::spawn(move || {
         loop {
             let exchanged = UnixStream::connect(&socket).and_then(|stream| exchange(&tap, &stream, &watched));

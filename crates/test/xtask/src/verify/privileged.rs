@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -44,6 +44,14 @@ const CASES: [Case; 13] = [
         test: "nspawn::pid_namespace::tests::the_namespace_ends_with_its_supervisor",
         file: "crates/machines/machines/src/nspawn/pid_namespace.rs",
         root: Some("a process namespace"),
+        program: None,
+    },
+    Case {
+        about: "mapped owners",
+        target: &["--lib"],
+        test: "nspawn::mounts::tests::owners_are_mapped_and_devices_do_not_work",
+        file: "crates/machines/machines/src/nspawn/mounts.rs",
+        root: Some("mapping owners"),
         program: None,
     },
     Case {
@@ -188,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let [owners, _, certificates, ..] = &CASES;
+        let [owners, _, _, certificates, ..] = &CASES;
         assert_eq!(owners.missing(true, |_| false), None);
         assert_eq!(owners.missing(false, |_| true).unwrap(), "changing owners wants root");
         assert_eq!(certificates.missing(false, |program| program == "openssl"), None);

@@ -56,13 +56,6 @@ pub fn warnings(spec: &ClusterSpec) -> Vec<String> {
              docs/how-to/firewall.md shows how to open it"
         ));
     }
-    if spec.backend == BackendKind::Nspawn {
-        warnings.push(
-            "warning: nspawn machines are containers of this host's kernel, and their root can become root here: for \
-             software that you trust; otherwise --on qemu"
-                .to_owned(),
-        );
-    }
     warnings
 }
 
@@ -71,12 +64,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closed_forwards_and_the_shared_kernel_are_warned_of() {
+    fn closed_forwards_are_warned_of() {
         let forwards = |guest| vec![Forward { host: 1, guest }];
         for (backend, guest, expect) in [
             (BackendKind::Qemu, 80, &[][..]),
             (BackendKind::Qemu, 2379, &["port 2379 from their LAN only"]),
-            (BackendKind::Nspawn, 2379, &["--on qemu"]),
+            (BackendKind::Nspawn, 2379, &[]),
         ] {
             let spec = ClusterSpec { backend, forwards: forwards(guest), ..ClusterSpec::default() };
             let warnings = warnings(&spec);
