@@ -2,12 +2,14 @@
 //!
 //! It kills only processes that it started, by process id, and leaves none running.
 
+mod certificates;
 mod changes;
 mod cluster;
 mod names;
 mod network;
 mod program;
 
+pub use certificates::Certificates;
 pub use cluster::{Cluster, Plan};
 pub use names::resolve_on_loopback;
 pub use network::{Network, in_own_namespaces};

@@ -9,6 +9,7 @@ mod plot;
 mod probes;
 mod requests;
 mod sessions;
+mod stream;
 mod watchers;
 
 pub use closed_loop::{Load, Measured, run};
@@ -16,4 +17,4 @@ pub use figures::{Better, Figure, Side, Target, table};
 pub use growth::{PANELS, Panel, Point, charts, growth};
 pub use plot::{Chart, Line, PlotError, Tone, plot};
 pub use probes::{bare_fdatasync, bare_round_trip};
-pub use sessions::{Settings, one_member, three_members};
+pub use sessions::{Settings, one_member, three_members, three_members_with_tls};

@@ -45,6 +45,8 @@ pub(super) struct Member {
     pub name: String,
     client: SocketAddr,
     pub peer: SocketAddr,
+    /// Where clients connect with TLS.
+    secure: Option<SocketAddr>,
     pub process: Option<Child>,
     /// It is added to the running cluster, not one of its initial members.
     pub joins: bool,
@@ -55,7 +57,7 @@ pub(super) struct Member {
 impl Member {
     pub fn new(number: usize, client: SocketAddr, peer: SocketAddr) -> Self {
         let name = format!("n{}", number + 1);
-        Self { name, client, peer, process: None, joins: false, removed: false }
+        Self { name, client, peer, secure: None, process: None, joins: false, removed: false }
     }
 }
 
@@ -88,7 +90,7 @@ impl Cluster {
             .prefix("conformance-")
             .tempdir_in(&plan.folder)
             .map_err(Failure::io("make a folder for the members"))?;
-        let members = match &network {
+        let mut members: Vec<Member> = match &network {
             None => {
                 let ports = free_addresses(plan.members * 2)?;
                 let pairs = ports.chunks(2).enumerate();
@@ -101,6 +103,11 @@ impl Cluster {
                 })
                 .collect(),
         };
+        if plan.program.certificates.is_some() {
+            for (member, address) in members.iter_mut().zip(free_addresses(plan.members)?) {
+                member.secure = Some(address);
+            }
+        }
         Ok(Self { plan: plan.clone(), members, folder, network })
     }
 
@@ -127,9 +134,15 @@ impl Cluster {
         self.members.iter().map(|member| member.client).collect()
     }
 
+    /// Where clients connect with TLS.
+    pub fn secure_addresses(&self) -> Vec<SocketAddr> {
+        self.members.iter().filter_map(|member| member.secure).collect()
+    }
+
     /// Starts member `number` with its existing data.
     pub fn run(&mut self, number: usize) -> Result<(), Failure> {
-        let each = |member: &Member| format!("{}=http://{}", member.name, member.peer);
+        let scheme = if self.plan.program.certificates.is_some() { "https" } else { "http" };
+        let each = |member: &Member| format!("{}={scheme}://{}", member.name, member.peer);
         let initial = self.members.iter().enumerate().filter(|(other, m)| {
             // A member's initial list excludes members that were added after it.
             !m.removed && (*other <= number || !m.joins)
@@ -138,8 +151,15 @@ impl Cluster {
         let member = &mut self.members[number];
         let data = self.folder.path().join(&member.name);
         let (client, peer) = (member.client.to_string(), member.peer.to_string());
-        let placeholders =
-            Placeholders { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
+        let secure = member.secure.map(|address| address.to_string()).unwrap_or_default();
+        let placeholders = Placeholders {
+            name: &member.name,
+            data: &data,
+            client: &client,
+            peer: &peer,
+            cluster: &all,
+            secure: &secure,
+        };
         let log = log_path(self.folder.path(), &member.name);
         let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
         let errors = out.try_clone().map_err(Failure::io("share a log"))?;

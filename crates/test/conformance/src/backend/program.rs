@@ -1,9 +1,12 @@
 //! A server's command line with placeholders, so that any server is one line of arguments.
 //!
 //! Placeholders: `{name} {data} {client} {peer} {cluster}`; addresses are `host:port`, `{cluster}` is
-//! `name=http://peer,...` of all members.
+//! `name=http://peer,...` of all members. With TLS, peers use https, and `{secure}` is another address for clients.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::certificates::Certificates;
 
 /// Debian's path, and the variable that overrides it. Our program has the same name, so `PATH` is not searched.
 const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
@@ -15,6 +18,8 @@ const MEMBER: &str = "--name {name} --data-dir {data} --listen-client-urls http:
 pub struct Program {
     pub path: PathBuf,
     pub arguments: Vec<String>,
+    /// Of members that use TLS.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// Values of the placeholders.
@@ -24,12 +29,15 @@ pub struct Placeholders<'a> {
     pub client: &'a str,
     pub peer: &'a str,
     pub cluster: &'a str,
+    /// Where clients connect with TLS; empty without.
+    pub secure: &'a str,
 }
 
 impl Program {
     /// `line` is split at white space.
     pub fn new(path: impl Into<PathBuf>, line: &str) -> Self {
-        Self { path: path.into(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+        let arguments = line.split_whitespace().map(str::to_owned).collect();
+        Self { path: path.into(), arguments, certificates: None }
     }
 
     /// Debian's `etcd-server` with the v2 API enabled.
@@ -59,6 +67,21 @@ impl Program {
         self
     }
 
+    /// Makes peers use TLS, and clients at another address; without TLS, the members are still observed.
+    pub fn with_tls(mut self, certificates: &Arc<Certificates>) -> Self {
+        for argument in &mut self.arguments {
+            *argument = argument.replace("http://{peer}", "https://{peer}");
+        }
+        if let Some(at) = self.arguments.iter().position(|argument| argument == "--listen-client-urls")
+            && let Some(urls) = self.arguments.get_mut(at + 1)
+        {
+            urls.push_str(",https://{secure}");
+        }
+        self.arguments.extend(certificates.flags());
+        self.certificates = Some(Arc::clone(certificates));
+        self
+    }
+
     pub fn exists(&self) -> bool {
         self.path.is_file()
     }
@@ -71,6 +94,7 @@ impl Program {
                 .replace("{client}", placeholders.client)
                 .replace("{peer}", placeholders.peer)
                 .replace("{cluster}", placeholders.cluster)
+                .replace("{secure}", placeholders.secure)
         };
         self.arguments.iter().map(fill).collect()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use conformance::backend::Program;
 use conformance::failure::Failure;
-use conformance::load::{Figure, Settings, Side, one_member, table, three_members};
+use conformance::load::{Figure, Settings, Side, one_member, table, three_members, three_members_with_tls};
 
 /// Measures a key-value server against etcd: medians of runs in turn, A B A B.
 #[derive(Parser)]
@@ -33,8 +33,8 @@ struct Flags {
     /// Length of each load
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only these sessions: `one`, `three`
-    #[arg(long, value_delimiter = ',', default_value = "three,one")]
+    /// Only these sessions: `one`, `three`, `tls`
+    #[arg(long, value_delimiter = ',', default_value = "three,one,tls")]
     sessions: Vec<String>,
     /// Where to write all values as JSON
     #[arg(long)]
@@ -74,7 +74,10 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
                 let values = match session.as_str() {
                     "three" => three_members(&settings)?,
                     "one" => one_member(&settings)?,
-                    other => return Err(Failure::differs(format!("`{other}` is no session: one, three"))),
+                    "tls" => three_members_with_tls(&settings)?,
+                    other => {
+                        return Err(Failure::differs(format!("`{other}` is no session: one, three, tls")));
+                    }
                 };
                 for (what, unit, better, target, value) in values {
                     eprintln!("    {what}: {value:.3} {unit}");

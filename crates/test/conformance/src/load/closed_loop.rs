@@ -2,12 +2,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use nix::time::{ClockId, clock_gettime};
+use rustls::ClientConfig;
 
+use super::stream::Stream;
 use crate::failure::Failure;
 
 /// A longer wait for a response is an error of the server.
@@ -21,6 +23,7 @@ pub type Requests<'a> = &'a dyn Fn(usize, u64, &mut Vec<u8>);
 pub struct Load<'a> {
     /// Clients are distributed over them round-robin.
     pub addresses: &'a [SocketAddr],
+    pub tls: Option<&'a Arc<ClientConfig>>,
     pub clients: usize,
     pub requests: Requests<'a>,
     /// No request starts after this time.
@@ -42,7 +45,7 @@ pub struct Measured {
 }
 
 struct Client {
-    stream: TcpStream,
+    stream: Stream,
     out: Vec<u8>,
     written: usize,
     sent: Instant,
@@ -65,8 +68,9 @@ pub fn run(load: &Load<'_>) -> Result<Measured, Failure> {
     let mut poll = Poll::new().map_err(failed())?;
     let mut clients = Vec::new();
     for number in 0..load.clients {
-        clients
-            .push(connect(load.addresses[number % load.addresses.len()], &poll, number).map_err(failed())?);
+        let address = load.addresses[number % load.addresses.len()];
+        let stream = Stream::connect(address, load.tls, &poll, Token(number)).map_err(failed())?;
+        clients.push(Client { stream, out: Vec::new(), written: 0, sent: Instant::now(), input: Vec::new() });
     }
     let mut run = Run {
         load,
@@ -102,15 +106,6 @@ fn busy() -> Result<Duration, Failure> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).map_err(failed)
 }
 
-fn connect(address: SocketAddr, poll: &Poll, number: usize) -> io::Result<Client> {
-    let stream = std::net::TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    let mut stream = TcpStream::from_std(stream);
-    poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
-    Ok(Client { stream, out: Vec::new(), written: 0, sent: Instant::now(), input: Vec::new() })
-}
-
 impl Run<'_> {
     fn next(&mut self, number: usize, client: &mut Client) -> io::Result<()> {
         if self.started >= self.load.count || self.began.elapsed() >= self.load.time {
@@ -139,8 +134,8 @@ impl Run<'_> {
                         self.errors += u64::from(!matches!(status, 200 | 201));
                         self.next(number, client)?;
                     }
-                    // A short read has drained the socket; the next byte causes an event.
-                    if length < buffer.len() {
+                    // The next byte causes an event.
+                    if client.stream.is_drained(length, buffer.len()) {
                         return Ok(());
                     }
                 }

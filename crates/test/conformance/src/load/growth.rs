@@ -113,6 +113,7 @@ fn with_keys(settings: &Settings, keys: u64, add: &mut dyn FnMut(Panel, f64, f64
     };
     let load = Load {
         addresses: &addresses,
+        tls: None,
         clients: CLIENTS,
         requests: &spread,
         time: settings.time,
@@ -137,6 +138,7 @@ fn puts(settings: &Settings, members: usize, bytes: usize) -> Result<Measured, F
     };
     let load = Load {
         addresses: &addresses,
+        tls: None,
         clients: CLIENTS,
         requests: &requests,
         time: settings.time,

@@ -51,7 +51,8 @@ pub fn bare_round_trip(requests: super::closed_loop::Requests<'_>, count: u64) -
         }
         Ok(())
     });
-    let load = Load { addresses: &[address], clients: 1, requests, time: Duration::from_secs(60), count };
+    let load =
+        Load { addresses: &[address], tls: None, clients: 1, requests, time: Duration::from_secs(60), count };
     let measured = run(&load)?;
     joined(server)?;
     Ok(measured.p50)

@@ -39,6 +39,6 @@ pub fn fill(
     put: &dyn Fn(u64, &mut Vec<u8>),
 ) -> Result<(), Failure> {
     let requests = |_, number: u64, out: &mut Vec<u8>| put(number, out);
-    let load = Load { addresses, clients, requests: &requests, time: NO_LIMIT, count };
+    let load = Load { addresses, tls: None, clients, requests: &requests, time: NO_LIMIT, count };
     require_success(run(&load)?).map(drop)
 }

@@ -3,6 +3,7 @@
 //! Both sides run the same session, so that a figure does not depend on the order of its neighbours.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::figures::Target::{self, Itself, OfReference};
 use super::probes::{bare_broadcast, bare_fdatasync, bare_round_trip};
 use super::requests::{fill, put_value, require_success};
 use super::watchers::{Watching, write_each};
-use crate::backend::{Cluster, Plan, Program};
+use crate::backend::{Certificates, Cluster, Plan, Program};
 use crate::failure::Failure;
 use crate::http::{self, Request};
 
@@ -21,6 +22,8 @@ const VALUE: usize = 256;
 const KEYS_OF_A_CLIENT: u64 = 64;
 /// (clients, target rate, target p99) of issue 3.
 const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
+/// (clients, target rate) of issue 21.
+const TLS_PUTS: [(usize, Target); 2] = [(1, Target::None), (64, OfReference(1.5))];
 /// Share of the cores that the load takes from the servers: it limits the rates of both.
 const LOAD: &str = "what the load takes";
 const READERS: usize = 64;
@@ -69,7 +72,14 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let mut cluster = Cluster::start(&plan)?;
     let addresses = cluster.addresses();
     let load = |clients, requests: super::closed_loop::Requests<'_>| {
-        let load = Load { addresses: &addresses, clients, requests, time: settings.time, count: u64::MAX };
+        let load = Load {
+            addresses: &addresses,
+            tls: None,
+            clients,
+            requests,
+            time: settings.time,
+            count: u64::MAX,
+        };
         run(&load).and_then(require_success)
     };
     let mut values: Vec<Value> = Vec::new();
@@ -102,6 +112,30 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
     Ok(values)
 }
 
+/// Clients and peers authenticate each other by certificates.
+pub fn three_members_with_tls(settings: &Settings) -> Result<Vec<Value>, Failure> {
+    let certificates = Arc::new(Certificates::issue()?);
+    let program = settings.program.clone().with_tls(&certificates);
+    let cluster = Cluster::start(&Plan { program, members: 3, folder: settings.folder.clone() })?;
+    let mut values: Vec<Value> = Vec::new();
+    for (clients, target) in TLS_PUTS {
+        let measured = run(&Load {
+            addresses: &cluster.secure_addresses(),
+            tls: Some(&certificates.client),
+            clients,
+            requests: &put,
+            time: settings.time,
+            count: u64::MAX,
+        });
+        let measured = measured.and_then(require_success)?;
+        let what = format!("puts with TLS, 3 members, {clients} clients");
+        values.push((format!("{what}: rate"), "a second", Higher, target, measured.per_second));
+        values.push((format!("{what}: p99"), "ms", Lower, Target::None, milliseconds(measured.p99)));
+        values.push((format!("{what}: {LOAD}"), "cores", Lower, Target::None, measured.cores));
+    }
+    Ok(values)
+}
+
 fn failover(cluster: &mut Cluster) -> Result<Duration, Failure> {
     let leader = cluster.leader()?;
     let follower = cluster.addresses()[(leader + 1) % 3];
@@ -122,7 +156,14 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let mut cluster = Cluster::start(&plan)?;
     let address = cluster.addresses();
     let mut values: Vec<Value> = Vec::new();
-    let load = Load { addresses: &address, clients: 1, requests: &put, time: settings.time, count: u64::MAX };
+    let load = Load {
+        addresses: &address,
+        tls: None,
+        clients: 1,
+        requests: &put,
+        time: settings.time,
+        count: u64::MAX,
+    };
     let single = require_success(run(&load)?)?;
     let (mut bytes, single) = (Vec::new(), milliseconds(single.p50));
     put(0, 0, &mut bytes);
