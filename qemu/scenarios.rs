@@ -52,6 +52,7 @@ pub static ALL: &[Scenario] = &[
     attacks::disks::DISKS,
     attacks::features::FEATURES,
     attacks::host::HOST,
+    attacks::loopback::LOOPBACK,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

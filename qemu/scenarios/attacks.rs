@@ -6,3 +6,4 @@ pub mod container_profile;
 pub mod disks;
 pub mod features;
 pub mod host;
+pub mod loopback;

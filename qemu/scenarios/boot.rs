@@ -90,8 +90,11 @@ fn confined(context: &Context<'_>) -> Result<(), Failure> {
         count.and_then(|count| count.trim().parse::<u32>().ok())
     };
     let cluster = context.site.cluster();
-    let process = cluster.nodes.first().and_then(|node| node.process);
-    let (own, of_qemu) = (filters("self"), process.and_then(|process| filters(&process.pid.to_string())));
+    let supervisor = cluster.nodes.first().and_then(|node| node.process).map(|process| process.pid);
+    let of_supervisor = supervisor.map(children).unwrap_or_default();
+    // The kernel cuts names after 15 bytes.
+    let qemu = of_supervisor.into_iter().find(|pid| runs(*pid, "qemu-system-x86"));
+    let (own, of_qemu) = (filters("self"), qemu.and_then(|pid| filters(&pid.to_string())));
     expect(of_qemu > own, "a system call filter of QEMU", &format!("{of_qemu:?} filters, here {own:?}"))
 }
 
@@ -144,7 +147,8 @@ fn apart(context: &Context<'_>) -> Result<(), Failure> {
         let own = format!("-{}-{}", cluster.name, node.name);
         let keeper = node.process.map(|process| process.pid);
         // nspawn is a child of the supervisor, and the container's first process a child of nspawn.
-        let nspawn = keeper.and_then(|keeper| children(keeper).into_iter().find(|pid| is_nspawn(*pid)));
+        let nspawn =
+            keeper.and_then(|keeper| children(keeper).into_iter().find(|pid| runs(*pid, "systemd-nspawn")));
         let first = nspawn.and_then(|nspawn| children(nspawn).first().copied());
         let groups = first.map(groups).unwrap_or_default();
         let inside = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
@@ -169,8 +173,8 @@ fn children(pid: i32) -> Vec<i32> {
     all.filter(|pid| Process::of(*pid).is_some()).collect()
 }
 
-fn is_nspawn(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn")
+fn runs(pid: i32, program: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program)
 }
 
 fn is_group(name: &str) -> bool {

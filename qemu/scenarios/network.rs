@@ -72,7 +72,7 @@ fn partition(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// What the test serves.
-const GREETING: &str = "greetings from the host";
+pub const GREETING: &str = "greetings from the host";
 /// An address of the documentation's networks (RFC 5737), which is behind the default route.
 const DISTANT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
@@ -87,7 +87,7 @@ pub const HOST: Scenario = Scenario {
 };
 
 /// Serves [`GREETING`] on a port of one of the host's addresses.
-fn serve_greeting(address: IpAddr) -> Result<u16, Failure> {
+pub fn serve_greeting(address: IpAddr) -> Result<u16, Failure> {
     let failed = |source| Failure::Disk { path: address.to_string().into(), source };
     let listener = TcpListener::bind((address, 0)).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
@@ -135,7 +135,7 @@ pub const OUTBOUND: Scenario = Scenario {
 };
 
 /// The host's address on its default route. No packet is sent.
-fn host_address() -> Result<IpAddr, Failure> {
+pub fn host_address() -> Result<IpAddr, Failure> {
     let of_route = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect((DISTANT, 9))?;

@@ -37,14 +37,19 @@ impl Channel {
         let value: serde_json::Value = serde_json::from_str(&output).unwrap_or_default();
         let url = value.get("url").and_then(|url| url.as_str()).map(str::to_owned);
         let channel = Self { child, program: program.clone(), data, url: url.unwrap_or_default() };
-        expect(!channel.url.is_empty(), "a channel server", &output)?;
+        let port = channel.port().parse();
+        expect(port.is_ok(), "a channel server", &output)?;
+        context.site.expose_host_port(port.unwrap_or_default())?;
         Ok(channel)
     }
 
     /// URL as machines reach it.
     pub fn server(&self) -> String {
-        let port = self.url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
-        format!("http://host.keelson:{port}/v1/update/")
+        format!("http://host.keelson:{}/v1/update/", self.port())
+    }
+
+    fn port(&self) -> &str {
+        self.url.trim_end_matches('/').rsplit(':').next().unwrap_or_default()
     }
 
     /// Runs an operator's command and returns its output.

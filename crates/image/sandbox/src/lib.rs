@@ -4,7 +4,7 @@
 //! that all hosts produce the same bytes. A [`Sandbox`] starts one of them in its own mount namespace: `/usr` and
 //! `/etc` are the tree's, `/proc`, `/dev` and `/sys` the host's, and [shared](Sandbox::share) folders have their host
 //! paths. Without root the namespace belongs to a user namespace in which the caller is root. The network is the
-//! host's.
+//! caller's.
 //!
 //! It never writes to the tree, and leaves no set-up behind.
 
@@ -12,18 +12,23 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 
 /// Host directories that are visible in every sandbox.
 const HOST_DIRECTORIES: [&str; 3] = ["/proc", "/dev", "/sys"];
 /// The host's name servers; a tree has an empty file to mount them over.
 pub const NAME_SERVERS: &str = "/etc/resolv.conf";
+/// File in the new root with the one name server of [`Sandbox::with_name_server`].
+const NAME_SERVER: &str = "resolv.conf";
 /// Links of a merged-/usr root directory.
 const ROOT_LINKS: [(&str, &str); 4] =
     [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("usr/lib64", "lib64")];
@@ -50,7 +55,14 @@ pub enum SandboxError {
 pub struct Sandbox {
     tree: PathBuf,
     shared: Vec<PathBuf>,
-    name_servers: bool,
+    name_servers: NameServers,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum NameServers {
+    None,
+    Host,
+    One(Ipv4Addr),
 }
 
 impl Sandbox {
@@ -59,7 +71,11 @@ impl Sandbox {
         if !tree.join("usr/bin").is_dir() {
             return Err(SandboxError::NoTree(tree.to_path_buf()));
         }
-        Ok(Self { tree: tree.to_path_buf(), shared: vec!["/tmp".into(), "/run".into()], name_servers: false })
+        Ok(Self {
+            tree: tree.to_path_buf(),
+            shared: vec!["/tmp".into(), "/run".into()],
+            name_servers: NameServers::None,
+        })
     }
 
     /// Makes `folder` (absolute, existing) visible at its own path, including its mounts.
@@ -72,7 +88,13 @@ impl Sandbox {
     /// Lets programs find the host's name servers, as those that forward a machine's DNS requests.
     #[must_use]
     pub fn with_name_servers(self) -> Self {
-        Self { name_servers: true, ..self }
+        Self { name_servers: NameServers::Host, ..self }
+    }
+
+    /// Lets programs find this name server and no other, as those in a network namespace that does not reach the host's.
+    #[must_use]
+    pub fn with_name_server(self, address: Ipv4Addr) -> Self {
+        Self { name_servers: NameServers::One(address), ..self }
     }
 
     /// Path of a program in the tree and in the namespace.
@@ -106,6 +128,8 @@ struct MountPlan {
     directories: Vec<CString>,
     binds: Vec<(CString, CString, bool)>,
     links: Vec<(CString, CString)>,
+    /// A file that is written before the mounts: path and content.
+    file: Option<(CString, Vec<u8>)>,
     uid_map: Vec<u8>,
     gid_map: Vec<u8>,
     rootless: bool,
@@ -120,18 +144,13 @@ impl MountPlan {
             directories: Vec::new(),
             binds: Vec::new(),
             links: Vec::new(),
+            file: None,
             uid_map: format!("0 {} 1\n", nix::unistd::getuid()).into_bytes(),
             gid_map: format!("0 {} 1\n", nix::unistd::getgid()).into_bytes(),
             rootless: !nix::unistd::geteuid().is_root(),
         };
         for name in ["usr", "etc"] {
             plan.bind(&tree.join(name), root, Path::new(name), true)?;
-        }
-        let mount_point = tree.join(&NAME_SERVERS[1..]);
-        // A link, as systemd-resolved's, may lead to a file that the tree does not have.
-        let file = Path::new(NAME_SERVERS).canonicalize();
-        if let Some(file) = file.ok().filter(|_| *name_servers && mount_point.is_file()) {
-            plan.bind(&file, root, Path::new(&NAME_SERVERS[1..]), true)?;
         }
         for host in HOST_DIRECTORIES {
             plan.bind(Path::new(host), root, Path::new(&host[1..]), false)?;
@@ -140,12 +159,43 @@ impl MountPlan {
             let target = folder.strip_prefix("/").map_err(|_| SandboxError::Relative(folder.clone()))?;
             plan.bind(folder, root, target, false)?;
         }
+        plan.bind_name_servers(tree, root, *name_servers)?;
         plan.directories.push(c_string(&root.join("var"))?);
         plan.directories.push(c_string(&root.join("var/tmp"))?);
         for (target, name) in ROOT_LINKS {
             plan.links.push((c_string(Path::new(target))?, c_string(&root.join(name))?));
         }
         Ok(plan)
+    }
+
+    /// Comes after all other mounts: in a tree that is the host itself, the file may be a link to one of them.
+    fn bind_name_servers(
+        &mut self,
+        tree: &Path,
+        root: &Path,
+        servers: NameServers,
+    ) -> Result<(), SandboxError> {
+        let file_of_tree = tree.join(&NAME_SERVERS[1..]).canonicalize();
+        let Some(mount_point) = file_of_tree.ok().filter(|file| file.is_file()) else { return Ok(()) };
+        let Some(target) = tree.canonicalize().ok().and_then(|tree| mount_point.strip_prefix(tree).ok())
+        else {
+            return Ok(());
+        };
+        let from = match servers {
+            NameServers::None => return Ok(()),
+            // A link, as systemd-resolved's, may lead to a file that the tree does not have.
+            NameServers::Host => match Path::new(NAME_SERVERS).canonicalize() {
+                Ok(file) => file,
+                Err(_) => return Ok(()),
+            },
+            NameServers::One(address) => {
+                let file = root.join(NAME_SERVER);
+                self.file = Some((c_string(&file)?, format!("nameserver {address}\n").into_bytes()));
+                file
+            }
+        };
+        self.binds.push((c_string(&from)?, c_string(&root.join(target))?, true));
+        Ok(())
     }
 
     /// `target` is the path in the new root.
@@ -173,13 +223,18 @@ impl MountPlan {
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
         mount(Some("tools"), self.root.as_c_str(), Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))?;
         for directory in &self.directories {
-            match nix::unistd::mkdir(directory.as_c_str(), nix::sys::stat::Mode::from_bits_truncate(0o755)) {
+            match nix::unistd::mkdir(directory.as_c_str(), Mode::from_bits_truncate(0o755)) {
                 Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         for (target, link) in &self.links {
             nix::unistd::symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, link.as_c_str())?;
+        }
+        if let Some((path, content)) = &self.file {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+            let file = nix::fcntl::open(path.as_c_str(), flags, Mode::from_bits_truncate(0o644))?;
+            nix::unistd::write(&file, content)?;
         }
         for (from, to, read_only) in &self.binds {
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
@@ -210,7 +265,7 @@ fn choose_root<'a>(visible: impl Iterator<Item = &'a Path>) -> Result<PathBuf, S
 }
 
 fn write_map(path: &std::ffi::CStr, content: &[u8]) -> io::Result<()> {
-    let file = nix::fcntl::open(path, nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
+    let file = nix::fcntl::open(path, OFlag::O_WRONLY, Mode::empty())?;
     nix::unistd::write(&file, content)?;
     Ok(())
 }
@@ -243,8 +298,18 @@ mod tests {
         let expected = std::fs::read(NAME_SERVERS).unwrap_or_default();
         let sandbox = Sandbox::new(tree).unwrap();
         assert_eq!(seen_by(sandbox.clone().with_name_servers()).stdout, expected);
+        let one = seen_by(sandbox.clone().with_name_server(Ipv4Addr::new(10, 0, 2, 131)));
+        assert_eq!(String::from_utf8_lossy(&one.stdout), "nameserver 10.0.2.131\n", "{one:?}");
         let output = seen_by(sandbox);
         assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
         assert!(std::fs::read(tree.join(&NAME_SERVERS[1..])).unwrap().is_empty(), "the tree was written");
+    }
+
+    /// Its `/etc/resolv.conf` may be a link to a folder that is mounted later, as systemd-resolved's.
+    #[test]
+    fn name_servers_are_replaced_in_the_host_as_a_tree() {
+        let sandbox = Sandbox::new(Path::new("/")).unwrap().with_name_server(Ipv4Addr::new(10, 0, 2, 131));
+        let output = sandbox.command("cat").unwrap().arg(NAME_SERVERS).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "nameserver 10.0.2.131\n", "{output:?}");
     }
 }

@@ -36,6 +36,7 @@ impl Context {
             program,
             lan: arguments("lan"),
             supervisor: arguments("keeper"),
+            qemu: arguments("qemu"),
             discovery: arguments("discovery"),
         };
         let progress = if global.quiet { Progress::Quiet } else { Progress::Visible };

@@ -37,6 +37,12 @@ pub trait Backend: Send + Sync {
     /// Starts a stopped node. Its LAN port must be open.
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError>;
 
+    /// The process that executes a running node: its processor time is the node's, and without it the node writes
+    /// nothing. `process` is the one that was returned by [`Backend::start`].
+    fn machine_process(&self, _node: &Node, process: Process) -> Process {
+        process
+    }
+
     /// Requests a shutdown of the running system; does not wait for it.
     fn shut_down(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 

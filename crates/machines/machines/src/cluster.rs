@@ -121,6 +121,16 @@ impl Cluster {
         }
     }
 
+    /// Ports of the host's loopback that QEMU nodes reach at [`HOST_NAME`]: the services, and an update server there.
+    #[must_use]
+    pub fn offered_ports(&self) -> Vec<u16> {
+        let server = self.update_server.as_deref().and_then(port_of_host);
+        let mut ports: Vec<u16> = self.services.iter().copied().chain(server).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
@@ -128,6 +138,16 @@ impl Cluster {
 
     pub fn node_mut(&mut self, name: &str) -> Option<&mut Node> {
         self.nodes.iter_mut().find(|node| node.name == name)
+    }
+}
+
+/// The port of a URL whose host is [`HOST_NAME`].
+fn port_of_host(url: &str) -> Option<u16> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.strip_prefix(HOST_NAME)? {
+        "" => Some(if scheme == "https" { 443 } else { 80 }),
+        port => port.strip_prefix(':')?.parse().ok(),
     }
 }
 
@@ -238,6 +258,21 @@ pub(crate) mod tests {
             usr_erofs: "/images/usr.erofs".into(),
             tools: "/images/tools".into(),
         }
+    }
+
+    #[test]
+    fn an_update_server_of_the_host_is_offered() {
+        let mut cluster = Cluster::new("a", &ClusterSpec::default(), image());
+        let mut check = |server: &str, expect: &[u16]| {
+            cluster.services = vec![4001, 4001];
+            cluster.update_server = Some(server.to_owned());
+            assert_eq!(cluster.offered_ports(), expect, "{server}");
+        };
+        check("http://host.keelson:8041/v1/update/", &[4001, 8041]);
+        check("https://host.keelson/v1/update/", &[443, 4001]);
+        check("http://host.keelson", &[80, 4001]);
+        check("http://host.keelson.example.net:8041/v1/update/", &[4001]);
+        check("https://updates.example.net:8041/v1/update/", &[4001]);
     }
 
     #[test]

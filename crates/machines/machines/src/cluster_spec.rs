@@ -18,8 +18,8 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// The address of [`HOST_NAME`] on a node: in QEMU the gateway of the user network, which maps to the host's
-    /// loopback; in a container a loopback address on which the supervisor listens.
+    /// The address of [`HOST_NAME`] on a node: in QEMU the gateway of the user network, which maps to the
+    /// loopback of its namespace; in a container a loopback address. The supervisor listens there.
     #[must_use]
     pub const fn host_address(self) -> Ipv4Addr {
         match self {

@@ -10,20 +10,18 @@ mod mounts;
 mod notifications;
 mod pid_namespace;
 mod plan;
-mod port_forward;
 mod root_mounts;
 pub mod supervisor;
 mod tap;
-mod uplink;
 mod user_namespace;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
+use crate::background::SupervisorCommand;
 use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
@@ -33,20 +31,10 @@ use crate::lan;
 use crate::limits;
 use crate::process::{Process, last_line};
 use crate::processor::Acceleration;
-use crate::store::{Layout, replace};
+use crate::store::{GUEST, Layout, replace};
 use crate::tools::Tools;
 use plan::{Guest, NodePlan};
 use user_namespace::IdRange;
-
-/// File in the node's folder that identifies the running guest.
-const GUEST: &str = "guest.json";
-
-/// The program and leading arguments that run [`supervisor::run`]; the file with the node's plan is appended.
-#[derive(Debug, Clone)]
-pub struct SupervisorCommand {
-    pub program: PathBuf,
-    pub arguments: Vec<String>,
-}
 
 #[derive(Debug)]
 pub struct Nspawn {
@@ -82,7 +70,7 @@ impl Nspawn {
             lan_socket: lan::socket(&self.layout.lan(), &node.name),
             console_log: files.console_log(),
             console_socket: files.console_socket(),
-            guest: files.root().join(GUEST),
+            guest: files.guest(),
             forwards: [ssh].into_iter().chain(node.forwards.iter().copied()).collect(),
             credentials: credential::all(cluster, node),
             secrets: certificates::CREDENTIALS
@@ -113,7 +101,7 @@ impl Nspawn {
     }
 
     fn guest(&self, node: &Node) -> Option<Guest> {
-        Guest::read(&self.layout.node(&node.name).root().join(GUEST))
+        Guest::read(&self.layout.node(&node.name).guest())
     }
 }
 
@@ -177,9 +165,7 @@ impl Backend for Nspawn {
             }
             _ => {}
         }
-        let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments).arg(files.node_plan());
-        let process = Process::spawn(command, &files.process_log())?;
+        let process = Process::spawn(self.command.of(&files.node_plan()), &files.process_log())?;
         let deadline = Instant::now() + limits::BACKGROUND_START;
         while self.guest(node).is_none() {
             if !process.alive() || Instant::now() > deadline {

@@ -1,9 +1,12 @@
 //! Nodes as QEMU machines that boot the real disk image. Needs no privileges.
+//!
+//! Each node has a background process, its supervisor (`supervisor`), which runs QEMU in a network of its own.
 
 pub mod arguments;
 mod disk;
 pub mod qmp;
 mod sandbox;
+pub mod supervisor;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::acceleration::{self, Acceleration};
 use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
+use crate::background::SupervisorCommand;
 use crate::certificates;
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::Drive;
@@ -24,6 +28,7 @@ use crate::store::{Layout, NodeLayout, replace};
 use crate::tools::Tools;
 use qmp::Qmp;
 use serde_json::json;
+use supervisor::{Guest, MachinePlan};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
@@ -33,6 +38,7 @@ pub struct Qemu {
     tree: PathBuf,
     /// Host folders that machines use besides the cluster's folder.
     shared: BTreeSet<PathBuf>,
+    command: SupervisorCommand,
     runtime: OnceLock<Runtime>,
 }
 
@@ -40,17 +46,19 @@ pub struct Qemu {
 #[derive(Debug)]
 struct Runtime {
     tools: Tools,
+    /// Host folders that the tools see.
+    visible: Vec<PathBuf>,
     acceleration: Acceleration,
 }
 
 impl Qemu {
     #[must_use]
-    pub fn new(layout: Layout, cluster: &Cluster) -> Self {
+    pub fn new(layout: Layout, cluster: &Cluster, command: SupervisorCommand) -> Self {
         let raws =
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
         let images = raws.filter_map(|raw| raw.parent()).map(PathBuf::from);
         let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
-        Self { layout, tree: cluster.image.tools.clone(), shared, runtime: OnceLock::new() }
+        Self { layout, tree: cluster.image.tools.clone(), shared, command, runtime: OnceLock::new() }
     }
 
     fn runtime(&self) -> Result<&Runtime, BackendError> {
@@ -65,7 +73,7 @@ impl Qemu {
         let visible: Vec<PathBuf> = [state.to_path_buf()].into_iter().chain(existing).collect();
         let tools = Tools::open(&self.tree, &visible)?;
         let acceleration = acceleration::decide(&tools, state)?;
-        Ok(self.runtime.get_or_init(|| Runtime { tools, acceleration }))
+        Ok(self.runtime.get_or_init(|| Runtime { tools, visible, acceleration }))
     }
 
     fn tools(&self) -> Result<&Tools, BackendError> {
@@ -94,17 +102,21 @@ impl Qemu {
         Err(BackendError::Tool { program: "qemu-img", message })
     }
 
+    fn guest(&self, node: &Node) -> Option<Guest> {
+        Guest::read(&self.files(node).guest())
+    }
+
     /// Waits until QEMU responds on QMP, so that its own error is reported.
-    fn wait_for_qmp(files: &NodeLayout, process: Process) -> Result<(), BackendError> {
+    fn wait_for_qmp(files: &NodeLayout, process: Process) -> Result<Guest, BackendError> {
         let deadline = Instant::now() + limits::QMP_ANSWER;
         loop {
-            match Qmp::connect(&files.qmp()) {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
+            match (Qmp::connect(&files.qmp()), Guest::read(&files.guest())) {
+                (Ok(_), Some(guest)) => return Ok(guest),
+                (Err(error), _) if Instant::now() > deadline => {
                     process.kill()?;
                     return Err(error.into());
                 }
-                Err(_) => {}
+                _ => {}
             }
             if !process.alive() {
                 let log = files.process_log();
@@ -115,24 +127,44 @@ impl Qemu {
         }
     }
 
+    fn plan(&self, cluster: &Cluster, node: &Node, confined: bool) -> Result<MachinePlan, BackendError> {
+        let Runtime { visible, acceleration, .. } = self.runtime()?;
+        let forwards: Vec<u16> =
+            node.forwards.iter().map(|forward| forward.host).chain([node.ssh_port]).collect();
+        // A port that is forwarded to the machine has no other service on the host.
+        let services = cluster.offered_ports().into_iter().filter(|port| !forwards.contains(port)).collect();
+        Ok(MachinePlan {
+            node: node.name.clone(),
+            tools: self.tree.clone(),
+            visible: visible.clone(),
+            program: PROGRAM.to_owned(),
+            arguments: arguments::arguments(&self.layout, cluster, node, acceleration, confined),
+            forwards,
+            services,
+            outbound: cluster.outbound,
+            guest: self.files(node).guest(),
+        })
+    }
+
     /// Returns when QEMU responds.
     fn start_qemu(&self, cluster: &Cluster, node: &Node, confined: bool) -> Result<Process, BackendError> {
         let files = self.files(node);
-        for stale in [files.qmp(), files.console_socket(), files.ready()] {
+        // The QEMU of a supervisor that was killed may not have exited yet.
+        if let Some(guest) = self.guest(node) {
+            guest.qemu.kill()?;
+        }
+        for stale in [files.qmp(), files.console_socket(), files.ready(), files.guest()] {
             remove(&stale)?;
         }
-        let Runtime { tools, acceleration } = self.runtime()?;
-        let tools = tools.clone();
-        let tools = if cluster.outbound { tools.with_name_servers() } else { tools };
-        let mut command = tools.command(PROGRAM)?;
-        command.args(arguments::arguments(&self.layout, cluster, node, acceleration, confined));
-        let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
-            crate::process::ProcessError::Ended { log, message, .. } => {
-                BackendError::Ended { program: PROGRAM, message, log }
-            }
-            other => other.into(),
-        })?;
-        Self::wait_for_qmp(&files, process)?;
+        let plan = self.plan(cluster, node, confined)?;
+        let made = |source| BackendError::Make { path: files.node_plan(), source };
+        let text = serde_json::to_vec_pretty(&plan).map_err(|error| made(error.into()))?;
+        replace(&files.node_plan(), &text).map_err(made)?;
+        let process = Process::spawn(self.command.of(&files.node_plan()), &files.process_log())?;
+        let guest = Self::wait_for_qmp(&files, process)?;
+        for warning in guest.warnings {
+            eprintln!("warning: {warning}");
+        }
         Ok(process)
     }
 }
@@ -191,6 +223,10 @@ impl Backend for Qemu {
         )
     }
 
+    fn machine_process(&self, node: &Node, process: Process) -> Process {
+        self.guest(node).map(|guest| guest.qemu).filter(|qemu| qemu.alive()).unwrap_or(process)
+    }
+
     fn shut_down(&self, node: &Node, _process: Process) -> Result<(), BackendError> {
         Qmp::connect(&self.files(node).qmp())?.run("system_powerdown")?;
         Ok(())
@@ -201,8 +237,13 @@ impl Backend for Qemu {
         Ok(())
     }
 
-    fn power_off(&self, _node: &Node, process: Process) -> Result<(), BackendError> {
-        Ok(process.kill()?)
+    fn power_off(&self, node: &Node, process: Process) -> Result<(), BackendError> {
+        // Its supervisor then exits.
+        let exits = match self.guest(node) {
+            Some(guest) => guest.qemu.kill().map(|()| process.wait(limits::KILL))?,
+            None => false,
+        };
+        if exits { Ok(()) } else { Ok(process.kill()?) }
     }
 
     fn set_disk_fault(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError> {

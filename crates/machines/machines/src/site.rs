@@ -26,13 +26,15 @@ use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, Node, 
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
-use crate::nspawn::{Nspawn, SupervisorCommand};
+use crate::nspawn::Nspawn;
 use crate::process::Process;
 use crate::processor::Acceleration;
 use crate::qemu::Qemu;
 use crate::spec_change::SpecChange;
 use crate::status;
 use crate::store::{Layout, Lock, StoreError, replace};
+
+use crate::background::SupervisorCommand;
 
 pub use crate::background::Background;
 pub use certificates::Rotate;
@@ -131,15 +133,13 @@ impl Site {
         for process in process_scan::unknown_discovery(&layout, &cluster, &background) {
             process.kill()?;
         }
+        let supervisor = |arguments: &[String]| SupervisorCommand {
+            program: background.program.clone(),
+            arguments: arguments.to_vec(),
+        };
         let backend: Box<dyn Backend> = match cluster.backend {
-            BackendKind::Qemu => Box::new(Qemu::new(layout.clone(), &cluster)),
-            BackendKind::Nspawn => {
-                let command = SupervisorCommand {
-                    program: background.program.clone(),
-                    arguments: background.supervisor.clone(),
-                };
-                Box::new(Nspawn::new(layout.clone(), command)?)
-            }
+            BackendKind::Qemu => Box::new(Qemu::new(layout.clone(), &cluster, supervisor(&background.qemu))),
+            BackendKind::Nspawn => Box::new(Nspawn::new(layout.clone(), supervisor(&background.supervisor))?),
         };
         let cluster = Mutex::new(cluster);
         let (ignored, progressed_at) = (Vec::new(), Mutex::new(Instant::now()));

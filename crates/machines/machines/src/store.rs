@@ -15,6 +15,8 @@ use crate::limits;
 const HOLDER: &str = "keelson ";
 /// Readiness file, relative to the node's folder.
 pub(crate) const READY: &str = "host/ready.json";
+/// File that describes the running guest, relative to the node's folder.
+pub(crate) const GUEST: &str = "guest.json";
 /// State file, relative to the cluster's folder.
 pub(crate) const STATE: &str = "cluster.json";
 const FOLDER_MODE: u32 = 0o700;
@@ -299,10 +301,16 @@ impl NodeLayout {
         self.root.join("root")
     }
 
-    /// Parameters of the nspawn supervisor.
+    /// Parameters of the node's supervisor.
     #[must_use]
     pub fn node_plan(&self) -> PathBuf {
         self.root.join("keeper.json")
+    }
+
+    /// The running guest, written by the supervisor.
+    #[must_use]
+    pub fn guest(&self) -> PathBuf {
+        self.root.join(GUEST)
     }
 }
 

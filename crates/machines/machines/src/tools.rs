@@ -2,6 +2,7 @@
 //!
 //! Callers name a program and its data files and need not know which of the two is used.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,6 +32,15 @@ impl Tools {
     pub fn with_name_servers(self) -> Self {
         match self {
             Self::Tree(sandbox) => Self::Tree(sandbox.with_name_servers()),
+            Self::Host => self,
+        }
+    }
+
+    /// Lets programs find this name server only. Programs of the host's PATH still read the host's file.
+    #[must_use]
+    pub fn with_name_server(self, address: Ipv4Addr) -> Self {
+        match self {
+            Self::Tree(sandbox) => Self::Tree(sandbox.with_name_server(address)),
             Self::Host => self,
         }
     }

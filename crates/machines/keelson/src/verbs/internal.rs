@@ -15,6 +15,8 @@ pub enum Task {
     /// Supervisor of an nspawn machine
     #[command(name = "keeper")]
     Supervisor { file: PathBuf },
+    /// Supervisor of a QEMU machine
+    Qemu { file: PathBuf },
     /// Discovery service of a cluster
     Discovery { folder: PathBuf, port: u16 },
 }
@@ -26,11 +28,14 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             discovery(folder, *port).context("the discovery service failed")?;
             Ok(ExitCode::SUCCESS)
         }
-        Task::Supervisor { file } => {
-            let code = machines::nspawn::supervisor::run(file).context("cannot run the machine")?;
-            Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
-        }
+        Task::Supervisor { file } => exit_code(machines::nspawn::supervisor::run(file)),
+        Task::Qemu { file } => exit_code(machines::qemu::supervisor::run(file)),
     }
+}
+
+fn exit_code(result: std::io::Result<i32>) -> anyhow::Result<ExitCode> {
+    let code = result.context("cannot run the machine")?;
+    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// Serves the machines of one cluster, which reach it at this host's name.

@@ -56,7 +56,7 @@ pub struct Flags {
     /// Discovery URL for etcd [default: that of the cluster's own discovery service on this host]
     #[arg(long, value_name = "URL")]
     discovery: Option<String>,
-    /// Let machines reach each other and this host only (nspawn), or the networks but no name servers (QEMU)
+    /// Let machines reach each other and what this host offers them only, and no other network
     #[arg(long)]
     isolated: bool,
     /// Use TLS with client certificates for etcd; only for new clusters

@@ -22,11 +22,12 @@ use super::control_group::Group;
 use super::notifications::Notifications;
 use super::pid_namespace::PidNamespace;
 use super::plan::{Guest, NodePlan};
-use super::port_forward::{self, CurrentNamespace, HostForwards};
 use super::root_mounts::{self, CONFIG_DRIVE};
 use super::tap::{self, TapRelay};
-use super::uplink::{Uplink, UplinkError};
+use crate::cluster::BackendKind;
 use crate::logs::CONTAINER_BOOT_LINE;
+use crate::network::port_forward::{self, CurrentNamespace, HostForwards};
+use crate::network::uplink::{Uplink, UplinkError};
 use crate::pidfd::PidFd;
 use crate::process::{Frozen, Process};
 use crate::store::replace;
@@ -119,7 +120,8 @@ impl Network {
     fn start(plan: &NodePlan, init: &Init, namespace: &CurrentNamespace) -> io::Result<Self> {
         let descriptor = Arc::new(init.network_namespace()?);
         let lan = tap::start_relay(tap::create(&descriptor, &plan.mac)?, plan.lan_socket.clone())?;
-        let services = port_forward::forward_to_host(&descriptor, &plan.services)?;
+        let address = BackendKind::Nspawn.host_address();
+        let services = port_forward::forward_to_host(&descriptor, address, &plan.services)?;
         // A node without an uplink still serves its cluster.
         let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(report);
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(descriptor);

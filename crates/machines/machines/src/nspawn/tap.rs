@@ -11,9 +11,9 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use super::port_forward::in_namespace;
 use crate::lan::{read_frame, write_frame};
 use crate::limits;
+use crate::network::port_forward::in_namespace;
 
 /// The interface name for which the node's networkd is configured.
 const NAME: &[u8] = b"host0";

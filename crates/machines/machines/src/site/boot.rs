@@ -106,7 +106,8 @@ impl Site {
         let files = self.layout.node(name);
         let options = WaitOptions { limit, cancel: &self.cancel };
         let mut stalls = StallDetector::from_now(&files.console_log());
-        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), process);
+        let busy = self.backend.machine_process(&node, process);
+        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), busy);
         let mut last_progress = Instant::now();
         let mut poll_progress = || {
             if self.is_emulated()

@@ -50,9 +50,10 @@ impl Site {
     /// failure would leave. The process is frozen during the copy; writes that it has not issued yet are not in the
     /// copy.
     pub fn snapshot_disk(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
-        let process = self.node(name)?.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
+        let node = self.node(name)?;
+        let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         std::fs::create_dir(folder).map_err(|source| SiteError::Write { path: folder.to_owned(), source })?;
-        let frozen = process.freeze()?;
+        let frozen = self.backend.machine_process(&node, process).freeze()?;
         for file in self.layout.node(name).persistent_files() {
             let copy = copy_path(folder, &file);
             std::fs::copy(&file, &copy).map_err(|source| SiteError::Write { path: copy, source })?;

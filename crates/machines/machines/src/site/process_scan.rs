@@ -17,7 +17,9 @@ use crate::store::Layout;
 pub(super) enum Role {
     /// Supervisor of a container: cleans up and exits once its guest has exited.
     Supervisor,
-    Machine,
+    /// Supervisor of a QEMU machine: QEMU is killed with it.
+    QemuSupervisor,
+    Qemu,
     Lan,
     Discovery,
 }
@@ -67,7 +69,9 @@ pub fn adopt(layout: &Layout, cluster: &mut Cluster, background: &Background) ->
         }
     };
     for node in &mut cluster.nodes {
-        fill(&mut node.process, layout.node(&node.name).root(), &[Role::Machine, Role::Supervisor]);
+        // A QEMU without its supervisor is about to exit.
+        let roles = [Role::Supervisor, Role::QemuSupervisor];
+        fill(&mut node.process, layout.node(&node.name).root(), &roles);
     }
     fill(&mut cluster.lan, &layout.lan(), &[Role::Lan]);
     adopted
@@ -95,7 +99,7 @@ fn role(arguments: &[OsString], root: &Path, background: &Background) -> Option<
         let times = |byte: u8| if byte == b',' { 2 } else { 1 };
         let folder: Vec<u8> =
             folder.iter().flat_map(|byte| std::iter::repeat_n(*byte, times(*byte))).collect();
-        return rest.iter().any(|argument| contains(argument.as_bytes(), &folder)).then_some(Role::Machine);
+        return rest.iter().any(|argument| contains(argument.as_bytes(), &folder)).then_some(Role::Qemu);
     }
     // The discovery service has its port after the folder.
     if let Some((leading, [folder, _port])) = rest.split_last_chunk()
@@ -107,9 +111,12 @@ fn role(arguments: &[OsString], root: &Path, background: &Background) -> Option<
     if !Path::new(file).starts_with(root) {
         return None;
     }
-    [(Role::Lan, &background.lan), (Role::Supervisor, &background.supervisor)]
-        .into_iter()
-        .find_map(|(role, wanted)| matches(leading, wanted).then_some(role))
+    let roles = [
+        (Role::Lan, &background.lan),
+        (Role::Supervisor, &background.supervisor),
+        (Role::QemuSupervisor, &background.qemu),
+    ];
+    roles.into_iter().find_map(|(role, wanted)| matches(leading, wanted).then_some(role))
 }
 
 fn matches(leading: &[OsString], wanted: &[String]) -> bool {
@@ -125,10 +132,14 @@ pub(super) mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
+    use nix::sys::signal::Signal;
+
     use super::*;
     use crate::cluster::{ClusterSpec, NodeState, tests::image};
+    use crate::qemu::supervisor::Guest;
     use crate::site::Site;
     use crate::status;
+    use crate::store::replace;
 
     pub(in crate::site) fn background() -> Background {
         let arguments = |leading: &str| vec!["internal".to_owned(), leading.to_owned()];
@@ -136,6 +147,7 @@ pub(super) mod tests {
             program: "/usr/bin/keelson".into(),
             lan: arguments("lan"),
             supervisor: arguments("keeper"),
+            qemu: arguments("qemu"),
             discovery: arguments("discovery"),
         }
     }
@@ -146,13 +158,11 @@ pub(super) mod tests {
             let arguments: Vec<OsString> = cmdline.split(' ').map(OsString::from).collect();
             assert_eq!(role(&arguments, Path::new("/s/a,b"), &background()), expect, "{cmdline}");
         };
-        check(
-            "/usr/bin/qemu-system-x86_64 -drive file=/s/a,,b/core-01/disk.qcow2,if=none",
-            Some(Role::Machine),
-        );
+        check("/usr/bin/qemu-system-x86_64 -drive file=/s/a,,b/core-01/disk.qcow2,if=none", Some(Role::Qemu));
         check("/usr/bin/qemu-system-x86_64 -drive file=/s/a,,bc/core-01/disk.qcow2", None);
         check("/k/keelson internal lan /s/a,b/lan", Some(Role::Lan));
         check("keelson internal keeper /s/a,b/core-01/keeper.json", Some(Role::Supervisor));
+        check("keelson internal qemu /s/a,b/core-01/keeper.json", Some(Role::QemuSupervisor));
         check("keelson internal lan /s/a,bc/lan", None);
         check("keelson internal discovery /s/a,b/discovery 4001", Some(Role::Discovery));
         check("less /s/a,b/core-01/console.log", None);
@@ -178,10 +188,13 @@ pub(super) mod tests {
         layout.save(&written).unwrap();
         let log = folder.path().join("log");
         let disk = format!("file={}", layout.node("core-02").disk().display());
-        let machine = spawn_named("qemu-system-x86_64", &["-drive", &disk], &log);
+        let qemu = spawn_named("qemu-system-x86_64", &["-drive", &disk], &log);
+        let plan = layout.node("core-02").node_plan().display().to_string();
+        let machine = spawn_named("keelson", &["qemu", &plan], &log);
         let service = layout.discovery();
         let mut background = background();
-        background.discovery = ["-c", "while :; do sleep 1; done", "discovery"].map(str::to_owned).to_vec();
+        let spawned = |name: &str| ["-c", "while :; do sleep 1; done", name].map(str::to_owned).to_vec();
+        (background.discovery, background.qemu) = (spawned("discovery"), spawned("qemu"));
         let discovery = spawn_named("bash", &["discovery", service.to_str().unwrap(), "1"], &log);
 
         let mut cluster = layout.load().unwrap().unwrap();
@@ -193,7 +206,11 @@ pub(super) mod tests {
         let site = Site::open(layout.clone(), lock(), background, Default::default()).unwrap();
         assert!(!discovery.alive(), "nobody knows its token");
         assert_eq!(layout.load().unwrap().unwrap().nodes[1].process, Some(machine), "not written");
+        let guest = Guest { qemu, warnings: vec![] };
+        replace(&layout.node("core-02").guest(), &serde_json::to_vec(&guest).unwrap()).unwrap();
+        // A supervisor exits with its QEMU.
+        machine.signal(Signal::SIGTERM).unwrap();
         site.crash("core-02").unwrap();
-        assert!(!machine.alive());
+        assert!(!machine.alive() && !qemu.alive());
     }
 }

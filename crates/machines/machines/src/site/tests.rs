@@ -2,7 +2,13 @@ use super::*;
 use crate::cluster::tests::image;
 
 fn background() -> Background {
-    Background { program: "/bin/false".into(), lan: vec![], supervisor: vec![], discovery: vec![] }
+    Background {
+        program: "/bin/false".into(),
+        lan: vec![],
+        supervisor: vec![],
+        qemu: vec![],
+        discovery: vec![],
+    }
 }
 
 fn lock(layout: &Layout) -> Lock {

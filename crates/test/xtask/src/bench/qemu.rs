@@ -33,9 +33,13 @@ impl Cost {
     }
 }
 
-/// A running machine, as the cluster's state file describes it.
+/// Description of a node's running guest, in the node's folder.
+const GUEST: &str = "guest.json";
+
+/// A running machine, as the cluster's files describe it.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
+    /// QEMU's.
     pub pid: i32,
     /// Port on 127.0.0.1, forwarded to the machine's port 22.
     pub ssh_port: u16,
@@ -44,9 +48,13 @@ pub struct Machine {
 impl Machine {
     /// `None` until the machine has started.
     pub fn read(cluster: &Path) -> Option<Self> {
-        let state: Value = serde_json::from_slice(&fs::read(cluster.join("cluster.json")).ok()?).ok()?;
+        let read = |file: &Path| -> Option<Value> { serde_json::from_slice(&fs::read(file).ok()?).ok() };
+        let state = read(&cluster.join("cluster.json"))?;
         let node = &state["nodes"][0];
-        let pid = i32::try_from(node["process"]["pid"].as_i64()?).ok()?;
+        // The recorded process is QEMU's supervisor. A guest of an earlier start has no process there.
+        node["process"]["pid"].as_i64()?;
+        let guest = read(&cluster.join(node["name"].as_str()?).join(GUEST))?;
+        let pid = i32::try_from(guest["qemu"]["pid"].as_i64()?).ok()?;
         Some(Self { pid, ssh_port: u16::try_from(node["ssh_port"].as_u64()?).ok()? })
     }
 }
@@ -86,7 +94,14 @@ mod tests {
             Machine::read(folder.path()).map(|machine| (machine.pid, machine.ssh_port))
         };
         assert!(Machine::read(folder.path()).is_none());
-        assert_eq!(read(r#"{"nodes":[{"ssh_port":2222,"process":null}]}"#), None);
-        assert_eq!(read(r#"{"nodes":[{"ssh_port":2222,"process":{"pid":7,"started":1}}]}"#), Some((7, 2222)));
+        let state =
+            |process: &str| format!(r#"{{"nodes":[{{"name":"a","ssh_port":2222,"process":{process}}}]}}"#);
+        let running = state(r#"{"pid":7,"started":1}"#);
+        assert_eq!(read(&running), None);
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(folder.path().join("a").join(GUEST), r#"{"qemu":{"pid":8,"started":1},"warnings":[]}"#)
+            .unwrap();
+        assert_eq!(read(&running), Some((8, 2222)));
+        assert_eq!(read(&state("null")), None);
     }
 }

@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -61,6 +61,14 @@ const CASES: [Case; 14] = [
         file: "crates/cloudinit/coreos-cloudinit/tests/certificates.rs",
         root: None,
         program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "forwarded ports",
+        target: &["--lib"],
+        test: "qemu::supervisor::tests::forwarded_ports_lead_into_the_namespace",
+        file: "crates/machines/machines/src/qemu/supervisor.rs",
+        root: Some("a network namespace"),
+        program: None,
     },
     Case {
         about: "debsecan",

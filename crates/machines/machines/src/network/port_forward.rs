@@ -1,5 +1,5 @@
-//! Port forwarding between the host's loopback and a container's network namespace: from the host to ssh and the
-//! forwarded ports, and from the node to the host's services at [`HOST_NAME`].
+//! Port forwarding between the host's loopback and a node's network namespace: from the host to ssh and the forwarded
+//! ports, and from the node to the host's services at [`HOST_NAME`].
 //!
 //! Connections are relayed in user space; the two networks have no route between them.
 //!
@@ -16,8 +16,6 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
 };
-
-use crate::cluster::BackendKind;
 
 const BACKLOG: i32 = 128;
 
@@ -42,11 +40,11 @@ pub struct HostForwards {
     _alive: Vec<UnixStream>,
 }
 
-/// Forwards connections that the node makes to the host's name to the same `ports` of the host's loopback.
-pub fn forward_to_host(namespace: &OwnedFd, ports: &[u16]) -> io::Result<HostForwards> {
+/// Forwards connections that are made to `address` in the namespace to the same `ports` of the host's loopback.
+pub fn forward_to_host(namespace: &OwnedFd, address: Ipv4Addr, ports: &[u16]) -> io::Result<HostForwards> {
     let mut alive = Vec::new();
     for port in ports {
-        let address = SocketAddrV4::new(BackendKind::Nspawn.host_address(), *port);
+        let address = SocketAddrV4::new(address, *port);
         let listener = in_namespace(namespace, || listen_freebind(address))?;
         let (ours, watched) = UnixStream::pair()?;
         alive.push(ours);

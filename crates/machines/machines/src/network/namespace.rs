@@ -1,0 +1,71 @@
+//! Network namespaces that belong to the process that creates them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::libc;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::{getegid, geteuid};
+
+nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
+
+const LOOPBACK: &[u8] = b"lo";
+
+/// Makes a process without privileges root of a new user namespace, in which it may create network namespaces; root
+/// stays what it is. Files that the process creates have the same owner as before, and it keeps its supplementary
+/// groups. No other thread may run yet.
+pub fn enter_user_namespace() -> io::Result<()> {
+    let (user, group) = (geteuid(), getegid());
+    if user.is_root() {
+        return Ok(());
+    }
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/gid_map", format!("0 {group} 1\n"))?;
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1\n"))
+}
+
+/// Creates a namespace in which only the loopback interface is up. The caller stays in its own.
+pub fn create() -> io::Result<OwnedFd> {
+    let created = std::thread::spawn(create_on_this_thread).join();
+    created.unwrap_or_else(|_| Err(io::Error::other("the thread of the namespace panicked")))
+}
+
+fn create_on_this_thread() -> io::Result<OwnedFd> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let namespace = File::open("/proc/thread-self/ns/net")?.into();
+    raise_loopback()?;
+    Ok(namespace)
+}
+
+#[allow(unsafe_code, reason = "an ioctl on a structure of C")]
+fn raise_loopback() -> io::Result<()> {
+    // SAFETY: ifreq is a plain C structure for which all zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (target, byte) in request.ifr_name.iter_mut().zip(LOOPBACK) {
+        *target = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.
+    unsafe { set_flags(control.as_raw_fd(), &raw const request)? };
+    Ok(())
+}
+
+/// Runs the program of `command` in `namespace`, which must exist until the program is spawned.
+#[allow(unsafe_code, reason = "a system call between fork and exec")]
+pub fn run_in(command: &mut Command, namespace: &OwnedFd) {
+    let namespace = namespace.as_raw_fd();
+    // SAFETY: setns is a system call on integers. The child has the parent's descriptors, so the number is that of the
+    // namespace, which the caller keeps.
+    unsafe {
+        command.pre_exec(move || {
+            let namespace = BorrowedFd::borrow_raw(namespace);
+            Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
+        });
+    }
+}
