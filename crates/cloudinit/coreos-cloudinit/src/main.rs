@@ -8,6 +8,7 @@ mod datasource;
 mod flags;
 mod log;
 mod observe;
+mod prepare;
 mod report;
 mod rights;
 mod run;
@@ -45,10 +46,10 @@ fn main() -> ExitCode {
             println!("coreos-cloudinit {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Task::Status => run::read_only(&request, &log, || report::print(&request)),
+        Task::Status => report::print(&request, &log),
         Task::Validate { json } => run::read_only(&request, &log, || run::validate(&request, json, &log)),
         Task::Convert(format) => run::read_only(&request, &log, || run::convert(&request, format, &log)),
-        Task::Plan => run::read_only(&request, &log, || run::plan(&request, &log)),
+        Task::Plan => run::plan(&request, &log),
         Task::Apply => run::apply(&request, &log),
     };
     match outcome {

@@ -21,10 +21,11 @@ const ENVIRONMENT_PATH: &str = "/etc/environment";
 const HOSTS_CREDENTIAL_PATH: &str = "/run/credentials/@system/keelson.hosts";
 const UPDATE_CONF_PATHS: [&str; 2] = ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf"];
 
+/// Adds the accounts: on a machine, those of its name service.
+///
 /// # Errors
-/// A database or file exists but cannot be read.
-pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, AccountError> {
-    let mut facts = Facts { hostname: hostname::current(), ..Facts::default() };
+/// A database cannot be read.
+pub fn accounts(root: &Root, checked: &Checked, facts: &mut Facts) -> Result<(), AccountError> {
     for account in &checked.users {
         if accounts::user(root, &account.name)?.is_some() {
             facts.users.insert(account.name.clone());
@@ -41,6 +42,15 @@ pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, Account
             facts.groups.insert(group.clone());
         }
     }
+    Ok(())
+}
+
+/// The facts except accounts.
+///
+/// # Errors
+/// A file exists but cannot be read.
+pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, FileError> {
+    let mut facts = Facts { hostname: hostname::current(), ..Facts::default() };
     facts.environment = read_text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
     facts.locale_conf = read_text(root, LOCALE_PATH)?.unwrap_or_default();
     facts.extra_hosts =

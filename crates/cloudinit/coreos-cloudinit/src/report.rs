@@ -8,6 +8,8 @@ use host::{FileError, Root};
 use serde::{Deserialize, Serialize};
 
 use crate::flags::Request;
+use crate::log::Log;
+use crate::rights::{self, ExtraRights};
 
 const PATH: &str = "/run/coreos-cloudinit/result.json";
 const MODE: u32 = 0o600;
@@ -68,7 +70,13 @@ struct ScriptState<'a> {
 }
 
 /// Prints the last run's result with the current states of its scripts.
-pub fn print(request: &Request) -> anyhow::Result<bool> {
+pub fn print(request: &Request, log: &Log) -> anyhow::Result<bool> {
+    rights::read_only(&ExtraRights { services: true, ..ExtraRights::default() }, log, || {
+        print_updated(request)
+    })?
+}
+
+fn print_updated(request: &Request) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let Some(content) = files::read(&root, PATH, MAX_BYTES)? else {
         bail!("there was no run since the machine was started");

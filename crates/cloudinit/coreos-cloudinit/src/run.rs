@@ -9,13 +9,9 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use cloudinit::check::Refusal;
 use cloudinit::convert::{self, ConvertError};
-use cloudinit::interpretation::{Interpretation, TokenValues, interpret};
-use cloudinit::metadata::{Metadata, merge};
-use cloudinit::network::{self, Format, Network};
-use cloudinit::plan::{self, Plan, Settings as PlanSettings};
-use cloudinit::template::Addresses;
+use cloudinit::metadata::Metadata;
+use cloudinit::plan;
 use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, validate_decoded};
 use host::{Root, files, lock};
@@ -27,19 +23,14 @@ use crate::apply::{self, Settings};
 use crate::datasource::{Cache, Chosen, Found, RetryPolicy, Source, choose};
 use crate::flags::Request;
 use crate::log::Log;
-use crate::observe;
-use crate::report::{self, Failure, Report};
+use crate::prepare::{HOSTNAME_PATH, KEYS_PATH, Prepared, prepare};
+use crate::report::{self, Report};
 use crate::rights::{self, ExtraRights};
 use crate::state_file;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
-/// The hostname that user-data set since boot.
-const HOSTNAME_PATH: &str = "/run/coreos-cloudinit/hostname";
-/// The keys that metadata set for `core` since boot: JSON pairs of name and key.
-const KEYS_PATH: &str = "/run/coreos-cloudinit/keys";
 const MAX_STAMP_BYTES: usize = state_file::MAX_STAMP_BYTES;
-const MAX_KEYS_BYTES: usize = 64 * 1024;
 
 /// The fetched user-data and the validator's findings.
 struct Fetched {
@@ -58,22 +49,6 @@ struct Fetched {
 #[derive(Serialize)]
 struct ValidationAnswer<'a> {
     result: Option<&'a [Finding]>,
-}
-
-/// The outcome of the planning stage.
-struct Prepared {
-    plan: Plan,
-    /// The user-data was fetched but is unusable.
-    malformed: bool,
-    /// Steps refused at planning time; the others are still applied.
-    refused: Vec<Failure>,
-    /// The user-data is in another program's format and is left to it.
-    foreign: bool,
-    instance: Option<String>,
-    /// The hostname in the user-data.
-    hostname: Option<String>,
-    /// The metadata's SSH keys, by name.
-    keys: Vec<(String, String)>,
 }
 
 /// Runs `work` with the read-only rights that the request's sources need.
@@ -124,9 +99,8 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
 /// Prints the steps. Returns whether a run would succeed, as far as that is known beforehand.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let (fetched, cache) = fetch(request, RetryPolicy::Retry, log)?;
-    let metadata = fetch_metadata(&fetched, &cache, log)?;
-    let prepared = prepare(request, &root, &fetched, metadata, log)?;
+    let (fetched, metadata) = read(request, log)?;
+    let prepared = prepare(request, &root, &fetched.user_data, metadata, log)?;
     let text = plan::print(&prepared.plan).context("cannot print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("cannot print the plan")?;
     Ok(is_successful(request, &fetched, &prepared) && prepared.refused.is_empty())
@@ -159,9 +133,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         log.info("Nothing changed: this user-data was applied since the machine was started");
         return Ok(true);
     }
-    let prepared = rights::read_only(&ExtraRights::default(), log, || {
-        prepare(request, &root, &fetched, metadata, log)
-    })??;
+    let prepared = prepare(request, &root, &fetched.user_data, metadata, log)?;
     rights::warn_once_per_boot(&root, log);
     if prepared.foreign {
         return Ok(true);
@@ -296,92 +268,6 @@ fn fetch_metadata(fetched: &Fetched, cache: &Cache, log: &Log) -> anyhow::Result
         .source
         .metadata(cache, RetryPolicy::Retry, log)
         .context("Failed fetching meta-data from datasource")
-}
-
-fn prepare(
-    request: &Request,
-    root: &Root,
-    fetched: &Fetched,
-    mut metadata: Metadata,
-    log: &Log,
-) -> anyhow::Result<Prepared> {
-    let environment = observe::environment_addresses(root, log).context("cannot look at the machine")?;
-    let addresses = metadata.addresses.clone().or(environment);
-    let tokens = TokenValues::Addresses(&addresses);
-    let interpretation = rights::parse_only(log, || {
-        interpret(&fetched.user_data, tokens, &mut |message| log.forward(&message))
-    })?;
-    if interpretation.foreign {
-        let instance = metadata.instance;
-        return Ok(Prepared {
-            plan: Plan::default(),
-            malformed: false,
-            refused: Vec::new(),
-            foreign: true,
-            instance,
-            hostname: None,
-            keys: Vec::new(),
-        });
-    }
-    log.info("Merging cloud-config from meta-data and user-data");
-    let malformed = interpretation.malformed;
-    let refused = interpretation.checked.skipped.iter().map(|entry| refusal_to_failure(entry, log)).collect();
-    let hostname = interpretation.checked.hostname.clone();
-    let keys = metadata.keys.clone();
-    // The user-data's keys replace all keys under their name, the metadata's included, and a file source
-    // carries no metadata: without the stored keys, the operator whose key came with the metadata would be
-    // locked out.
-    if keys.is_empty() && !interpretation.checked.core_keys.is_empty() {
-        metadata.keys = stored_keys(root, log)?;
-    }
-    let plan = build_plan(request, root, interpretation, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, hostname, keys })
-}
-
-/// The keys that metadata brought since boot.
-fn stored_keys(root: &Root, log: &Log) -> anyhow::Result<Vec<(String, String)>> {
-    let persisted = observe::if_permitted(KEYS_PATH, files::read(root, KEYS_PATH, MAX_KEYS_BYTES), log)?;
-    Ok(persisted.and_then(|persisted| serde_json::from_slice(&persisted).ok()).unwrap_or_default())
-}
-
-/// Fails as a whole: a half-configured network may leave the machine unreachable.
-fn network(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Network> {
-    let Some(source) = &metadata.network else {
-        log.info("no network config to convert");
-        return Ok(Network::default());
-    };
-    log.info(format!("Converting network config of format {:?}", format.name()));
-    network::convert(format, source).context("Failed to generate interfaces")
-}
-
-/// The rest of the config is applied, but the run counts as failed.
-fn refusal_to_failure(refusal: &Refusal, log: &Log) -> Failure {
-    log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.location.line));
-    Failure { step: format!("line {}", refusal.location.line), error: refusal.failure.clone() }
-}
-
-fn build_plan(
-    request: &Request,
-    root: &Root,
-    interpretation: Interpretation,
-    (metadata, addresses): (&Metadata, &Addresses),
-    log: &Log,
-) -> anyhow::Result<Plan> {
-    let hostname = files::read(root, HOSTNAME_PATH, MAX_STAMP_BYTES);
-    let hostname = observe::if_permitted(HOSTNAME_PATH, hostname, log)?;
-    let hostname = hostname.as_deref().and_then(|hostname| str::from_utf8(hostname).ok());
-    let mut checked = merge(interpretation.checked, metadata, hostname);
-    if let Some(format) = request.convert_network {
-        checked.network = rights::parse_only(log, || network(format, metadata, log))??;
-    }
-    let facts = observe::facts(root, &checked, log).context("cannot look at the machine")?;
-    let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
-    let mut plan = plan::plan(&checked, addresses, &facts, &settings);
-    plan::add_scripts(&mut plan, &checked.system.commands, &interpretation.scripts);
-    for note in &plan.notes {
-        if note.starts_with("Warning") { log.warning(note) } else { log.info(note) }
-    }
-    Ok(plan)
 }
 
 /// Keeps the user-data for the next boots unless the validator found an error.

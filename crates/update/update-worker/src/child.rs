@@ -13,7 +13,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 use payload::limits::{MAX_OLD_BYTES, SEGMENT_BYTES};
 use payload::unpack_frame;
-use restrict::system_calls::{Calls, allow_only};
+use restrict::system_calls::{Calls, OnEscape, allow_only};
 use restrict::{NO_LANDLOCK, files, keep_capabilities};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use service::error::chain;
@@ -136,7 +136,7 @@ fn restrict(role: Role, parent: Pid) -> io::Result<String> {
         Err(error) => unrestricted.push(format!("open files: {}", chain(&error))),
     }
     let calls = if role == Role::Transfer { Calls::Connect } else { Calls::Compute };
-    if let Err(error) = allow_only(calls) {
+    if let Err(error) = allow_only(calls, OnEscape::KillProcess) {
         unrestricted.push(format!("use all system calls: {}", chain(&error)));
     }
     Ok(unrestricted.join("; "))

@@ -1,28 +1,44 @@
-//! Allows a list of system calls only. The others fail with EPERM; those that only an attacker makes kill the process.
+//! Allows a list of system calls only. The others fail with EPERM; those that only an attacker makes can kill the
+//! process.
 //!
 //! Arguments in memory cannot be checked: what is allowed must be harmless whatever they point to.
 
 use nix::libc;
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::{ESCAPES, any, apply};
+use super::{ESCAPES, Rules, any, apply};
 
-/// What a thread may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a thread may do: each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Calls {
     /// Use memory and open files: no other file, socket, thread or process.
+    Parse,
+    /// Send and receive on open sockets.
     Compute,
-    /// As before, and open files to read, connect IPv4 and IPv6 sockets, and start threads.
+    /// Open files to read, connect IPv4 and IPv6 sockets, and start threads.
     Connect,
+    /// List folders, open paths with `openat2`, and restrict the thread further. The flags of `openat2` are in memory:
+    /// only [`files`](crate::files) denies to write by it.
+    Read,
+    /// Open existing files to write, and set up terminals. Only [`files`](crate::files) denies other files than devices.
+    Devices,
 }
 
-const COMPUTE: &[i64] = &[
+/// What a call does that nothing of ours makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnEscape {
+    /// Ends the process: for one that only handles bytes of others.
+    KillProcess,
+    /// The call fails with EPERM, as all others: for a thread, whose process has more to do.
+    Fail,
+}
+
+/// Memory and open files.
+const PARSE: &[i64] = &[
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_write,
     libc::SYS_writev,
-    libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_poll,
     libc::SYS_ppoll,
     libc::SYS_close,
@@ -52,6 +68,8 @@ const COMPUTE: &[i64] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
+
+const COMPUTE: &[i64] = &[libc::SYS_recvfrom, libc::SYS_sendto];
 
 /// For TLS, DNS, name service modules, and threads.
 const CONNECT: &[i64] = &[
@@ -86,6 +104,26 @@ const CONNECT: &[i64] = &[
     libc::SYS_clone3,
 ];
 
+const READ: &[i64] = &[
+    libc::SYS_openat2,
+    libc::SYS_getdents64,
+    // The next, narrower restriction.
+    libc::SYS_capget,
+    libc::SYS_capset,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_add_rule,
+];
+
+/// ioctls of [`Calls::Connect`], and those of terminals.
+const SOCKET_CONTROLS: [i32; 2] = [libc::FIONREAD as i32, libc::FIONBIO as i32];
+const TERMINAL_CONTROLS: [i32; 5] = [
+    libc::TCGETS as i32,
+    libc::TCGETS2 as i32,
+    libc::TCSETS as i32,
+    libc::TCSETS2 as i32,
+    libc::TCFLSH as i32,
+];
+
 /// Nothing of ours makes these calls, nor [`ESCAPES`]: an attempt is one to escape.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
@@ -113,13 +151,24 @@ const WRITE_FLAGS: i32 =
 ///
 /// # Errors
 /// The kernel refuses a filter.
-pub fn allow_only(calls: Calls) -> Result<(), seccompiler::Error> {
-    apply(any(&[ESCAPES, FATAL].concat()), SeccompAction::Allow, SeccompAction::KillProcess)?;
-    apply(any(&[libc::SYS_clone3]), SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
-    let mut rules = any(COMPUTE);
+pub fn allow_only(calls: Calls, on_escape: OnEscape) -> Result<(), seccompiler::Error> {
+    if on_escape == OnEscape::KillProcess {
+        apply(any(&[ESCAPES, FATAL].concat()), SeccompAction::Allow, SeccompAction::KillProcess)?;
+    }
+    if calls >= Calls::Connect {
+        apply(any(&[libc::SYS_clone3]), SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
+    }
+    apply(allowed(calls)?, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
+}
+
+fn allowed(calls: Calls) -> Result<Rules, seccompiler::Error> {
+    let mut rules = any(PARSE);
     rules.insert(libc::SYS_mmap, no_writable_code()?);
     rules.insert(libc::SYS_mprotect, vec![rule(&[masked(2, libc::PROT_EXEC, 0)?])?]);
-    if calls == Calls::Connect {
+    if calls >= Calls::Compute {
+        rules.extend(any(COMPUTE));
+    }
+    if calls >= Calls::Connect {
         rules.extend(any(CONNECT));
         let internet = [libc::AF_INET, libc::AF_INET6];
         rules.insert(libc::SYS_socket, one_of(0, &internet)?);
@@ -128,9 +177,22 @@ pub fn allow_only(calls: Calls) -> Result<(), seccompiler::Error> {
         rules.insert(libc::SYS_clone, vec![rule(&[masked(0, flags, libc::CLONE_THREAD)?])?]);
         let controls = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
         rules.insert(libc::SYS_fcntl, one_of(1, &controls)?);
-        rules.insert(libc::SYS_ioctl, one_of(1, &[libc::FIONREAD as i32, libc::FIONBIO as i32])?);
+        rules.insert(libc::SYS_ioctl, one_of(1, &SOCKET_CONTROLS)?);
     }
-    apply(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
+    if calls >= Calls::Read {
+        rules.extend(any(READ));
+        rules.insert(libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS])?);
+        // No flags: one of them restricts the other threads, too.
+        let filter = libc::SECCOMP_SET_MODE_FILTER.cast_signed();
+        rules.insert(libc::SYS_seccomp, vec![rule(&[equal(0, filter)?, equal(1, 0)?])?]);
+        rules.insert(libc::SYS_landlock_restrict_self, one_of(1, &[0])?);
+    }
+    if calls >= Calls::Devices {
+        let create = WRITE_FLAGS & !libc::O_ACCMODE;
+        rules.insert(libc::SYS_openat, vec![rule(&[masked(2, create, 0)?])?]);
+        rules.insert(libc::SYS_ioctl, one_of(1, &[&SOCKET_CONTROLS[..], &TERMINAL_CONTROLS].concat())?);
+    }
+    Ok(rules)
 }
 
 /// `mmap` of code only from files, as libraries are mapped, and never writable.
@@ -151,10 +213,11 @@ fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, secco
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?)
 }
 
+fn equal(argument: u8, value: i32) -> Result<SeccompCondition, seccompiler::Error> {
+    let value = u64::from(value.cast_unsigned());
+    Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?)
+}
+
 fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::Error> {
-    let equal = |value: &i32| {
-        let value = u64::from(value.cast_unsigned());
-        rule(&[SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?])
-    };
-    values.iter().map(equal).collect()
+    values.iter().map(|value| rule(&[equal(argument, *value)?])).collect()
 }

@@ -44,12 +44,21 @@ const DENIED: &[i64] = &[
     libc::SYS_syslog,
 ];
 
+/// As [`DENIED`], of Linux 6.13 to 6.17: libc does not name them (`include/uapi/asm-generic/unistd.h`).
+const DENIED_NEW: &[i64] = &[
+    463, // setxattrat
+    466, // removexattrat
+    467, // open_tree_attr
+    469, // file_setattr
+];
+
 /// Needed only to start and kill programs, and for a hypervisor's I/O ports.
 const DENIED_WITHOUT_PROGRAMS: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_kill,
     libc::SYS_tkill,
+    libc::SYS_tgkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_send_signal,
@@ -57,35 +66,18 @@ const DENIED_WITHOUT_PROGRAMS: &[i64] = &[
     libc::SYS_ioperm,
 ];
 
-/// Needed only for network and bus access.
-const DENIED_WITHOUT_SOCKETS: &[i64] = &[
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-];
-
 /// ioctls that inject terminal input.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// Denies calls that change files, processes or the machine; without `programs` those that start programs and signal
-/// processes, without `sockets` those of sockets. Sets no_new_privs.
+/// Denies calls that change files, processes or the machine; without `programs` also those that start programs and
+/// signal processes. For a thread that runs code of others, whose calls are not known. Sets no_new_privs.
 ///
 /// # Errors
 /// The kernel refuses the filter.
-pub fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
-    let mut rules = any(&[ESCAPES, DENIED].concat());
+pub fn deny(programs: bool) -> Result<(), seccompiler::Error> {
+    let mut rules = any(&[ESCAPES, DENIED, DENIED_NEW].concat());
     if !programs {
         rules.extend(any(DENIED_WITHOUT_PROGRAMS));
-    }
-    if !sockets {
-        rules.extend(any(DENIED_WITHOUT_SOCKETS));
     }
     let terminal_input = TERMINAL_INPUT.map(|request| {
         let equal = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;

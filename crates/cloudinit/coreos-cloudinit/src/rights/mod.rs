@@ -8,13 +8,16 @@
 
 mod missing;
 
+use std::error::Error;
 use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
 
 use caps::Capability;
-use restrict::{CapabilityError, NO_LANDLOCK, files, keep_capabilities, system_calls};
+use restrict::system_calls::{Calls, OnEscape, allow_only, deny};
+use restrict::{CapabilityError, NO_LANDLOCK, files, keep_capabilities};
+use service::error::chain;
 
 use crate::log::Log;
 
@@ -38,13 +41,16 @@ pub enum RightsError {
 pub struct ExtraRights {
     /// Starting programs. These may write to devices, but to no other file.
     pub programs: bool,
+    /// Asking services of this machine, such as D-Bus and the user database, over Unix sockets.
+    pub services: bool,
     /// Capabilities of these programs. The thread itself does not use them.
     pub capabilities: Vec<Capability>,
     /// Devices that are written to.
     pub devices: Vec<PathBuf>,
 }
 
-/// Runs `work` in a thread that may read as root and use the network, but change nothing.
+/// Runs `work` in a thread that may read as root and connect to servers, but change nothing. Without programs and
+/// services, it makes only the system calls that this needs, and connects to no D-Bus, where systemd obeys root.
 ///
 /// # Errors
 /// The rights cannot be dropped; then `work` does not run.
@@ -55,19 +61,25 @@ pub fn read_only<T: Send>(
 ) -> Result<T, RightsError> {
     in_thread(|| {
         keep_capabilities(&[READ_CAPABILITY], &rights.capabilities)?;
-        restrict(rights, true, log);
+        report_files(files::deny_writes(rights.programs, &rights.devices), log);
+        let calls = if rights.devices.is_empty() { Calls::Read } else { Calls::Devices };
+        // What a program or a name service module calls is not known.
+        let any_calls = rights.programs || rights.services;
+        report_calls(if any_calls { deny(rights.programs) } else { allow_only(calls, OnEscape::Fail) }, log);
         Ok(work())
     })
 }
 
-/// Runs `work` in a thread without programs and sockets, for untrusted input. Call it from a read-only thread.
+/// Runs `work` in a thread that uses memory and what is open, for untrusted input. It opens no file or socket, and
+/// starts no thread or program.
 ///
 /// # Errors
 /// The rights cannot be dropped; then `work` does not run.
 pub fn parse_only<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     in_thread(|| {
-        keep_capabilities(&[READ_CAPABILITY], &[])?;
-        restrict(&ExtraRights::default(), false, log);
+        keep_capabilities(&[], &[])?;
+        report_files(files::allow_reads(&[]), log);
+        report_calls(allow_only(Calls::Parse, OnEscape::Fail), log);
         Ok(work())
     })
 }
@@ -83,20 +95,23 @@ fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, RightsError> + Send) -> R
     })
 }
 
-fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
-    let reason = match files::deny_writes(rights.programs, &rights.devices) {
-        Ok(true) => None,
-        Ok(false) => Some(NO_LANDLOCK.to_owned()),
-        Err(error) => Some(service::error::chain(&error)),
+fn report_files(restricted: Result<bool, impl Error>, log: &Log) {
+    let reason = match restricted {
+        Ok(true) => return,
+        Ok(false) => NO_LANDLOCK.to_owned(),
+        Err(error) => chain(&error),
     };
-    if let Some(reason) = reason {
-        missing::record(format!("create, write and remove files that root owns: {reason}"), log);
-    }
-    if let Err(error) = system_calls::deny(rights.programs, sockets) {
-        missing::record(format!("use all system calls: {}", service::error::chain(&error)), log);
+    missing::record(format!("create, write and remove files that root owns: {reason}"), log);
+}
+
+fn report_calls(restricted: Result<(), impl Error>, log: &Log) {
+    if let Err(error) = restricted {
+        missing::record(format!("use all system calls: {}", chain(&error)), log);
     }
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

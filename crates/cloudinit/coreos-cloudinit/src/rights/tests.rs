@@ -1,11 +1,13 @@
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -18,11 +20,11 @@ const STATUS: &str = "/proc/thread-self/status";
 const READ_SEARCH: u64 = 1 << 2;
 const RAW_IO: u64 = 1 << 17;
 
-fn log() -> Log {
+pub(super) fn log() -> Log {
     Log::from_environment()
 }
 
-fn read<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
+pub(super) fn read<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     read_only(&ExtraRights::default(), &log(), work)
 }
 
@@ -45,21 +47,38 @@ fn of_program() -> [u64; 4] {
     rights(&String::from_utf8(output.stdout).unwrap())
 }
 
+/// As another thread reads them: one that parses opens no file.
+fn of_parsing_thread() -> [u64; 4] {
+    let (sender, started) = channel();
+    let (end, ended) = channel::<()>();
+    let observer = thread::spawn(move || {
+        let status = fs::read_to_string(format!("/proc/self/task/{}/status", started.recv().unwrap()));
+        drop(end);
+        rights(&status.unwrap())
+    });
+    parse_only(&log(), move || {
+        sender.send(nix::unistd::gettid()).unwrap();
+        ended.recv().unwrap_err();
+    })
+    .unwrap();
+    observer.join().unwrap()
+}
+
 /// Whether the kernel supports Landlock; reports `test` as skipped otherwise.
-fn has_landlock(test: &str) -> bool {
+pub(super) fn has_landlock(test: &str) -> bool {
     let has = thread::spawn(|| {
         prctl::set_no_new_privs().unwrap();
         files::deny_writes(false, &[]).unwrap()
     });
     let has = has.join().unwrap();
     if !has {
-        eprintln!("SKIPPED: rights::tests::{test}: this kernel has no Landlock");
+        eprintln!("SKIPPED: rights::{test}: this kernel has no Landlock");
     }
     has
 }
 
-fn denied<T>(tried: io::Result<T>) -> bool {
-    tried.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+pub(super) fn denied<T>(tried: impl Borrow<io::Result<T>>) -> bool {
+    tried.borrow().as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 #[test]
@@ -73,11 +92,10 @@ fn a_thread_that_reads_has_no_other_rights_and_gets_none_back() {
     assert_eq!(current(), before, "the thread that waits keeps its own");
     let rights = ExtraRights { capabilities: vec![Capability::CAP_SYS_RAWIO], ..with_programs() };
     let (ours, program, parses) =
-        read_only(&rights, &log(), || (current(), of_program(), parse_only(&log(), current).unwrap()))
-            .unwrap();
+        read_only(&rights, &log(), || (current(), of_program(), of_parsing_thread())).unwrap();
     let both = if_permitted & (READ_SEARCH | RAW_IO);
     assert_eq!(ours, [0, both, if_permitted & READ_SEARCH, 1]);
-    assert_eq!(parses, expect);
+    assert_eq!(parses, [0, 0, 0, 1]);
     // A program run by root has its permitted capabilities in effect.
     let in_effect = if nix::unistd::geteuid().is_root() { both } else { 0 };
     assert_eq!(program[1..3], [in_effect, in_effect]);
@@ -120,7 +138,7 @@ fn changes(folder: &Path) -> Vec<(&'static str, bool)> {
 
 #[test]
 fn a_thread_that_reads_writes_no_file() {
-    if !has_landlock("a_thread_that_reads_writes_no_file") {
+    if !has_landlock("tests::a_thread_that_reads_writes_no_file") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +157,7 @@ fn a_thread_that_reads_writes_no_file() {
     assert_eq!(read(|| fs::read_to_string(&existing)).unwrap().unwrap(), "as it was");
     // A source's device stays writable.
     let rights = ExtraRights { devices: vec![existing.clone()], ..ExtraRights::default() };
-    let write = |path: &Path| File::options().append(true).open(path);
+    let write = |path: &Path| File::options().read(true).write(true).open(path);
     let other = folder.path().join("other");
     fs::write(&other, "").unwrap();
     let (named, not) = read_only(&rights, &log(), || (write(&existing), write(&other))).unwrap();
@@ -165,7 +183,7 @@ fn only_who_needs_programs_starts_any_and_these_write_no_file() {
     assert!(denied(read(start).unwrap()));
     assert!(read_only(&with_programs(), &log(), start).unwrap().unwrap().success());
     assert!(denied(read_only(&with_programs(), &log(), || parse_only(&log(), start).unwrap()).unwrap()));
-    if !has_landlock("only_who_needs_programs_starts_any_and_these_write_no_file") {
+    if !has_landlock("tests::only_who_needs_programs_starts_any_and_these_write_no_file") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -179,11 +197,15 @@ fn only_who_needs_programs_starts_any_and_these_write_no_file() {
 
 #[test]
 fn what_parses_has_no_socket() {
-    let listen = || TcpListener::bind("127.0.0.1:0");
-    let pair = || UnixDatagram::pair();
-    assert!(read(|| listen().and_then(|_| pair())).unwrap().is_ok());
-    let (listened, paired) = read(|| parse_only(&log(), || (listen(), pair())).unwrap()).unwrap();
-    assert!(denied(listened) && denied(paired));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect(address);
+    let resolve = || ("localhost", 80).to_socket_addrs();
+    let (connected, resolved) = read(|| (connect(), resolve())).unwrap();
+    assert!(connected.is_ok() && resolved.unwrap().next().is_some());
+    let (connected, datagram) =
+        read(|| parse_only(&log(), || (connect(), UdpSocket::bind("127.0.0.1:0"))).unwrap()).unwrap();
+    assert!(denied(connected) && denied(datagram));
 }
 
 #[test]
