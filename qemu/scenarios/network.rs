@@ -17,6 +17,7 @@ pub const LAN: Scenario = Scenario {
     about: "machines reach each other on their LAN by address and by name",
     nodes: 2,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: lan,
     ..DEFAULTS
 };
@@ -52,6 +53,7 @@ pub const PARTITION: Scenario = Scenario {
     about: "a machine that is cut off the LAN reaches nobody until it is healed, and ssh still works",
     nodes: 2,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: partition,
     ..DEFAULTS
 };

@@ -17,6 +17,7 @@ pub const ETCD: Scenario = Scenario {
             where fleet is listed first (A1, A2, A4)",
     nodes: NODES,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: etcd,
     ..DEFAULTS
 };

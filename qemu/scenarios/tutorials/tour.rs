@@ -16,6 +16,7 @@ pub const TOUR: Scenario = Scenario {
     nodes: NODES,
     user_data: Some(include_str!("../../../cloud-config/user-data.sample")),
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: tour,
     ..DEFAULTS
 };

@@ -17,6 +17,7 @@ pub const WALK: Scenario = Scenario {
     about: "a newcomer's slips are answered at once, each with what to do about it",
     user_data: Some(TUTORIAL),
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: walk,
     ..DEFAULTS
 };
