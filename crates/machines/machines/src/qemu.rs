@@ -23,7 +23,7 @@ use crate::config_drive::Drive;
 use crate::credential;
 use crate::firmware;
 use crate::limits;
-use crate::process::{Process, last_line};
+use crate::process::{Process, ProcessError, last_line};
 use crate::store::{Layout, NodeLayout, replace};
 use crate::tools::Tools;
 use qmp::Qmp;
@@ -160,7 +160,13 @@ impl Qemu {
         let made = |source| BackendError::Make { path: files.node_plan(), source };
         let text = serde_json::to_vec_pretty(&plan).map_err(|error| made(error.into()))?;
         replace(&files.node_plan(), &text).map_err(made)?;
-        let process = Process::spawn(self.command.of(&files.node_plan()), &files.process_log())?;
+        let command = self.command.of(&files.node_plan());
+        let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
+            ProcessError::Ended { log, message, .. } => {
+                BackendError::Ended { program: PROGRAM, message, log }
+            }
+            other => other.into(),
+        })?;
         let guest = Self::wait_for_qmp(&files, process)?;
         for warning in guest.warnings {
             eprintln!("warning: {warning}");
