@@ -75,6 +75,8 @@ pub const KILL: Duration = Duration::from_secs(10);
 pub const FREEZE: Duration = Duration::from_secs(60);
 /// Time for an etcd member to use new certificates; it checks for them twice a second.
 pub const CERTIFICATES_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for nspawn to start a node's init, and for the node's network.
+pub const NSPAWN_START: Duration = Duration::from_secs(60);
 /// Time for a background process to open its socket.
 pub const BACKGROUND_START: Duration = Duration::from_secs(10);
 /// Pause between two polls of a condition on a node.

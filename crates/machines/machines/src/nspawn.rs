@@ -54,6 +54,7 @@ impl Nspawn {
         let files = self.layout.node(&node.name);
         let ssh = Forward { host: node.ssh_port, guest: 22 };
         NodePlan {
+            node: node.name.clone(),
             machine: format!("{}-{}-{}", self.layout.hash_prefix(), cluster.name, node.name),
             host_name: format!("{}-{}", cluster.name, node.name),
             group: control_group::name(&self.layout, &node.name),
@@ -107,7 +108,7 @@ impl Nspawn {
 
 /// Kills the guest that runs on a node's `folder`, if any. Its supervisor then cleans up and exits.
 pub fn end_guest(folder: &Path) -> std::io::Result<()> {
-    Guest::read(&folder.join(GUEST)).map_or(Ok(()), Guest::kill)
+    Guest::read(&folder.join(GUEST)).map_or(Ok(()), |guest| guest.kill())
 }
 
 /// Removes what killed supervisors of a cluster left on the host.
@@ -166,15 +167,21 @@ impl Backend for Nspawn {
             _ => {}
         }
         let process = Process::spawn(self.command.of(&files.node_plan()), &files.process_log())?;
-        let deadline = Instant::now() + limits::BACKGROUND_START;
-        while self.guest(node).is_none() {
+        let deadline = Instant::now() + limits::NSPAWN_START;
+        let guest = loop {
+            if let Some(guest) = self.guest(node) {
+                break guest;
+            }
             if !process.alive() || Instant::now() > deadline {
                 process.kill()?;
                 let log = files.process_log();
                 return Err(BackendError::Ended { program: "systemd-nspawn", message: last_line(&log), log });
             }
-            // The supervisor writes the file when nspawn runs; it takes milliseconds.
+            // The supervisor writes the file when the node's network exists; it takes tens of milliseconds.
             std::thread::sleep(Duration::from_millis(5));
+        };
+        for warning in guest.warnings {
+            eprintln!("warning: {warning}");
         }
         Ok(process)
     }

@@ -42,6 +42,14 @@ pub enum UplinkError {
     Exited,
 }
 
+impl UplinkError {
+    /// What `node` does not reach, and why.
+    pub fn without_uplink(&self, node: &str) -> String {
+        let cause = service::error::chain(self);
+        format!("{node} does not reach the networks of this host: no uplink: {cause}")
+    }
+}
+
 /// The uplink of an nspawn node, whose network it reaches through a namespace of its own.
 #[derive(Debug)]
 pub struct Uplink {

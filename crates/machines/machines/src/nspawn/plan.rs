@@ -14,10 +14,14 @@ use crate::store::read_limited;
 
 /// systemd's signal for an immediate reboot, as an offset to SIGRTMIN.
 const REBOOT_NOW: i32 = 15;
+/// Limit of the file that describes a running guest.
+const GUEST_MAX: u64 = 16 << 10;
 
 /// The parameters of a supervisor, written by the back end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodePlan {
+    /// Name of the node, for messages.
+    pub node: String,
     /// Machine name on the host; unique among its containers.
     pub machine: String,
     /// Host name of the node until it is provisioned.
@@ -82,39 +86,42 @@ impl NodePlan {
     }
 }
 
-/// The running nspawn; the guest's init is its child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The running nspawn, written by the supervisor when the node's network exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
     pub nspawn: Process,
+    /// What the node's network lacks.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// The guest's init, once nspawn has started it: its child.
+pub fn init(nspawn: Process) -> Option<i32> {
+    let pid = nspawn.pid;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
 }
 
 impl Guest {
     #[must_use]
     pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&read_limited(path, 4096).ok()?).ok()
-    }
-
-    /// The guest's init, once nspawn has started it.
-    pub fn init(self) -> Option<i32> {
-        let pid = self.nspawn.pid;
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-        children.split_ascii_whitespace().next()?.parse().ok()
+        serde_json::from_slice(&read_limited(path, GUEST_MAX).ok()?).ok()
     }
 
     /// Kills the guest's init and with it the whole guest.
-    pub fn kill(self) -> io::Result<()> {
+    pub fn kill(&self) -> io::Result<()> {
         self.send(libc::SIGKILL)
     }
 
-    pub fn reset(self) -> io::Result<()> {
+    pub fn reset(&self) -> io::Result<()> {
         self.send(libc::SIGRTMIN() + REBOOT_NOW)
     }
 
-    fn send(self, signal: i32) -> io::Result<()> {
-        let Some(init) = self.init().and_then(Process::of) else { return Ok(()) };
-        let Some(descriptor) = init.descriptor()? else { return Ok(()) };
+    fn send(&self, signal: i32) -> io::Result<()> {
+        let Some(first) = init(self.nspawn).and_then(Process::of) else { return Ok(()) };
+        let Some(descriptor) = first.descriptor()? else { return Ok(()) };
         // Checked after opening: the pid may have been reused before.
-        let is_init = self.nspawn.alive() && self.init() == Some(init.pid) && init.alive();
+        let is_init = self.nspawn.alive() && init(self.nspawn) == Some(first.pid) && first.alive();
         if is_init { descriptor.send(signal) } else { Ok(()) }
     }
 }

@@ -21,13 +21,13 @@ use nix::sys::signal::Signal;
 use super::control_group::Group;
 use super::notifications::Notifications;
 use super::pid_namespace::PidNamespace;
-use super::plan::{Guest, NodePlan};
+use super::plan::{self, Guest, NodePlan};
 use super::root_mounts::{self, CONFIG_DRIVE};
 use super::tap::{self, TapRelay};
 use crate::cluster::BackendKind;
 use crate::logs::CONTAINER_BOOT_LINE;
 use crate::network::port_forward::{self, CurrentNamespace, HostForwards};
-use crate::network::uplink::{Uplink, UplinkError};
+use crate::network::uplink::Uplink;
 use crate::pidfd::PidFd;
 use crate::process::{Frozen, Process};
 use crate::store::replace;
@@ -74,7 +74,11 @@ fn boot(
         let nspawn = scope.spawn(move || run_nspawn(plan, console, group, &sender));
         // Nothing is received if nspawn exits before.
         let network = started.recv().ok().map(|init: Init| {
-            let started = Network::start(plan, &init, namespace);
+            let started = Network::start(plan, &init, namespace).and_then(|network| {
+                let guest = Guest { nspawn: init.nspawn, warnings: network.warnings.clone() };
+                replace(&plan.guest, &serde_json::to_vec(&guest)?)?;
+                Ok(network)
+            });
             if started.is_err() {
                 init.kill()?;
             }
@@ -89,15 +93,16 @@ fn boot(
 
 /// The init of a guest, stopped until this value is dropped.
 struct Init {
+    nspawn: Process,
     process: Process,
     _stopped: Frozen,
 }
 
 impl Init {
-    fn stop(guest: Guest) -> io::Result<Option<Self>> {
-        let Some(process) = guest.init().and_then(Process::of) else { return Ok(None) };
+    fn stop(nspawn: Process) -> io::Result<Option<Self>> {
+        let Some(process) = plan::init(nspawn).and_then(Process::of) else { return Ok(None) };
         let stopped = process.freeze().map_err(io::Error::other)?;
-        Ok(Some(Self { process, _stopped: stopped }))
+        Ok(Some(Self { nspawn, process, _stopped: stopped }))
     }
 
     fn network_namespace(&self) -> io::Result<OwnedFd> {
@@ -114,6 +119,8 @@ struct Network {
     _lan: TapRelay,
     _services: HostForwards,
     _uplink: Option<Uplink>,
+    /// What it lacks.
+    warnings: Vec<String>,
 }
 
 impl Network {
@@ -122,15 +129,14 @@ impl Network {
         let lan = tap::start_relay(tap::create(&descriptor, &plan.mac)?, plan.lan_socket.clone())?;
         let address = BackendKind::Nspawn.host_address();
         let services = port_forward::forward_to_host(&descriptor, address, &plan.services)?;
+        let mut warnings = Vec::new();
         // A node without an uplink still serves its cluster.
-        let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(report);
+        let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(|started| {
+            started.map_err(|error| warnings.push(error.without_uplink(&plan.node))).ok()
+        });
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(descriptor);
-        Ok(Self { _lan: lan, _services: services, _uplink: uplink })
+        Ok(Self { _lan: lan, _services: services, _uplink: uplink, warnings })
     }
-}
-
-fn report(started: Result<Uplink, UplinkError>) -> Option<Uplink> {
-    started.inspect_err(|error| eprintln!("no uplink: {}", service::error::chain(error))).ok()
 }
 
 /// Runs nspawn until it exits; sends the guest's init once it has started.
@@ -167,11 +173,10 @@ fn run_nspawn(
     }
     let mut child = command.spawn()?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    if let Some(guest) = Process::of(pid).map(|nspawn| Guest { nspawn }) {
-        replace(&plan.guest, &serde_json::to_vec(&guest)?)?;
+    if let Some(nspawn) = Process::of(pid) {
         let descriptor = PidFd::open(pid)?;
         if notifications.wait_until_ready(&descriptor)?
-            && let Some(init) = Init::stop(guest)?
+            && let Some(init) = Init::stop(nspawn)?
         {
             // The receiver waits for one message.
             drop(started.send(init));

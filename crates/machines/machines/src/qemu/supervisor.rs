@@ -117,13 +117,10 @@ impl Network {
         }
         let relays = port_forward::forward_to_host(&namespace, Ipv4Addr::LOCALHOST, &plan.services)?;
         let mut warnings = Vec::new();
-        let uplink = plan.outbound.then(|| Slirp::configured(&plan.tools, &namespace)).and_then(|started| {
-            let warn = |error| {
-                let cause = service::error::chain(&error);
-                warnings.push(format!("{node} does not reach the networks of this host: no uplink: {cause}"));
-            };
-            started.map_err(warn).ok()
-        });
+        let uplink = plan
+            .outbound
+            .then(|| Slirp::configured(&plan.tools, &namespace))
+            .and_then(|started| started.map_err(|error| warnings.push(error.without_uplink(node))).ok());
         Ok(Self { namespace: Some(namespace), warnings, _relays: Some(relays), _uplink: uplink })
     }
 }
