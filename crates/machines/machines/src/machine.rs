@@ -24,6 +24,8 @@ pub enum MachineError {
     TimedOut { node: String, command: String, limit: Duration, code: i32, output: String },
     #[error("{node}: unit {unit} is {state}")]
     Unit { node: String, unit: String, state: String },
+    #[error("{node} did not shut down within {} s: its power was cut", limits::SHUTDOWN.as_secs())]
+    PowerCut { node: String },
     #[error("cannot write {path}")]
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error("{node}")]
@@ -106,8 +108,12 @@ impl<'a> Machine<'a> {
         Ok(self.site.replace_disk(&self.name, folder)?)
     }
 
+    /// Presses the power button, and waits until the system has shut down.
     pub fn shut_down(&self) -> Result<(), MachineError> {
-        Ok(self.site.stop(&self.node()?)?)
+        match self.site.stop(&self.node()?)? {
+            true => Ok(()),
+            false => Err(MachineError::PowerCut { node: self.name.clone() }),
+        }
     }
 
     pub fn reboot(&self) -> Result<Ready, MachineError> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use machines::limits;
 use machines::site::{Site, destroy_damaged};
 use machines::store::StoreError;
 use serde_json::json;
@@ -13,8 +14,15 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("down");
     step.set("waiting for the machines to shut down");
     let site = context.open("down")?;
-    site.down()?;
+    let cut = site.down()?;
     step.done("all machines are stopped; keelson up starts them");
+    if !cut.is_empty() {
+        eprintln!(
+            "warning: {} did not shut down within {} s: the power was cut, and unwritten data may be lost",
+            cut.join(", "),
+            limits::SHUTDOWN.as_secs()
+        );
+    }
     if context.json {
         output::print_json(&output::status_json(&site.cluster(), &site.status()))?;
     }

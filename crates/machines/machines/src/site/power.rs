@@ -95,27 +95,32 @@ impl Site {
         self.wait_ready(name, &before, limit)
     }
 
-    /// Shuts all nodes down, by force after the limit. Keeps their disks.
-    pub fn down(&self) -> Result<(), SiteError> {
+    /// Shuts all nodes down, and cuts the power of those that do not within [`limits::SHUTDOWN`]; returns their names.
+    /// Keeps their disks.
+    pub fn down(&self) -> Result<Vec<String>, SiteError> {
         let nodes: Vec<Node> = self.cluster().nodes;
-        let done: Vec<Result<(), SiteError>> = std::thread::scope(|scope| {
+        let done: Vec<Result<bool, SiteError>> = std::thread::scope(|scope| {
             let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.stop(node))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or(Err(SiteError::Interrupted))).collect()
         });
-        done.into_iter().collect::<Result<(), _>>()?;
-        self.stop_helpers()
+        let shut_down = done.into_iter().collect::<Result<Vec<bool>, _>>()?;
+        self.stop_helpers()?;
+        let nodes = nodes.into_iter().zip(shut_down);
+        Ok(nodes.filter(|(_, shut_down)| !shut_down).map(|(node, _)| node.name).collect())
     }
 
-    /// Shuts one node down, by force after the limit.
-    pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
-        if let Some(process) = node.process.filter(|process| process.alive()) {
-            // An unresponsive system is powered off below.
-            if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
-                self.change(&node.name, |node| node.process = None)?;
-                return Ok(());
-            }
+    /// Shuts one node down, or cuts its power after [`limits::SHUTDOWN`]; returns whether it shut down, or was off.
+    pub fn stop(&self, node: &Node) -> Result<bool, SiteError> {
+        let running = node.process.filter(|process| process.alive());
+        if let Some(process) = running
+            && self.backend.shut_down(node, process).is_ok()
+            && process.wait(limits::SHUTDOWN)
+        {
+            self.change(&node.name, |node| node.process = None)?;
+            return Ok(true);
         }
-        self.crash(&node.name)
+        self.crash(&node.name)?;
+        Ok(running.is_none())
     }
 
     /// Removes the cluster and all its files.
