@@ -87,6 +87,18 @@ impl Machine {
         }
     }
 
+    /// The supervisor may write it after its program has started.
+    fn guest(&self) -> Guest {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(guest) = Guest::read(&self.at("guest.json")) {
+                return guest;
+            }
+            assert!(Instant::now() < deadline, "no guest.json within {LIMIT:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn spawn(&self, mut command: Command) -> Child {
         let log = std::fs::File::create(self.at("log")).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
@@ -137,7 +149,7 @@ fn check_as(user: Option<u32>) {
     let mut supervisor = machine.spawn(command);
     let seen = machine.output(&mut supervisor);
     let owner = std::fs::metadata(machine.at("output")).unwrap().uid();
-    let guest = Guest::read(&machine.at("guest.json")).unwrap();
+    let guest = machine.guest();
     check_end(&mut supervisor, &guest);
     assert_eq!(seen, [format!("{} greetings", machine.offered), "lo".to_owned()], "as {user:?}");
     assert_eq!(guest.warnings, Vec::<String>::new());
@@ -168,7 +180,7 @@ fn a_machine_in_the_network_of_the_host_is_warned_of() {
     command.env("HOME", machine.folder.path()).arg(supervisor.get_program()).args(supervisor.get_args());
     let mut supervisor = machine.spawn(command);
     let seen = machine.output(&mut supervisor);
-    let guest = Guest::read(&machine.at("guest.json")).unwrap();
+    let guest = machine.guest();
     check_end(&mut supervisor, &guest);
     assert!(seen.contains(&format!("{} greetings", machine.other)), "{seen:?}");
     let [warning] = &guest.warnings[..] else { panic!("{guest:?}") };
