@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use machines::qemu::supervisor::{Guest, MachinePlan};
+use machines::guest::Guest;
+use machines::qemu::supervisor::MachinePlan;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -126,11 +127,11 @@ fn is_root() -> bool {
 
 /// Kills the supervisor.
 fn check_end(supervisor: &mut Child, guest: &Guest) {
-    assert!(guest.qemu.alive());
+    assert!(guest.process.alive());
     supervisor.kill().unwrap();
     supervisor.wait().unwrap();
-    let ended = guest.qemu.wait(EXIT_LIMIT);
-    guest.qemu.kill().unwrap();
+    let ended = guest.process.wait(EXIT_LIMIT);
+    guest.process.kill().unwrap();
     assert!(ended, "QEMU outlives its supervisor");
 }
 

@@ -121,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// Ports of the host's loopback that QEMU nodes reach at [`HOST_NAME`]: the services, and an update server there.
+    /// Ports of the host's loopback that nodes reach at [`HOST_NAME`]: the services, and an update server there.
     #[must_use]
     pub fn offered_ports(&self) -> Vec<u16> {
         let server = self.update_server.as_deref().and_then(port_of_host);

@@ -13,6 +13,7 @@ pub mod config_drive;
 pub mod console;
 pub mod credential;
 pub mod firmware;
+pub mod guest;
 pub mod image;
 pub mod keys;
 pub mod lan;

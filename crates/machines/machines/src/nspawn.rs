@@ -26,6 +26,7 @@ use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
 use crate::credential;
+use crate::guest::Guest;
 use crate::image::Image;
 use crate::lan;
 use crate::limits;
@@ -33,7 +34,7 @@ use crate::process::{Process, last_line};
 use crate::processor::Acceleration;
 use crate::store::{GUEST, Layout, replace};
 use crate::tools::Tools;
-use plan::{Guest, NodePlan};
+use plan::NodePlan;
 use user_namespace::IdRange;
 
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Nspawn {
                 .filter(|_| cluster.tls)
                 .map(|(name, _)| ((*name).to_owned(), certificates::file(files.root(), name)))
                 .collect(),
-            services: cluster.services.clone(),
+            services: cluster.offered_ports(),
             shared: cluster.shared.clone(),
             outbound: cluster.outbound,
             user_namespace: None,
@@ -108,7 +109,7 @@ impl Nspawn {
 
 /// Kills the guest that runs on a node's `folder`, if any. Its supervisor then cleans up and exits.
 pub fn end_guest(folder: &Path) -> std::io::Result<()> {
-    Guest::read(&folder.join(GUEST)).map_or(Ok(()), |guest| guest.kill())
+    Guest::read(&folder.join(GUEST)).map_or(Ok(()), |guest| plan::kill(guest.process))
 }
 
 /// Removes what killed supervisors of a cluster left on the host.
@@ -180,27 +181,25 @@ impl Backend for Nspawn {
             // The supervisor writes the file when the node's network exists; it takes tens of milliseconds.
             std::thread::sleep(Duration::from_millis(5));
         };
-        for warning in guest.warnings {
-            eprintln!("warning: {warning}");
-        }
+        guest.warn();
         Ok(process)
     }
 
     fn shut_down(&self, node: &Node, process: Process) -> Result<(), BackendError> {
         // On SIGTERM nspawn orders its init to power off.
-        Ok(self.guest(node).map_or(process, |guest| guest.nspawn).signal(Signal::SIGTERM)?)
+        Ok(self.guest(node).map_or(process, |guest| guest.process).signal(Signal::SIGTERM)?)
     }
 
     fn reset(&self, node: &Node, _process: Process) -> Result<(), BackendError> {
         self.guest(node)
-            .map_or(Ok(()), |guest| guest.reset())
+            .map_or(Ok(()), |guest| plan::reset(guest.process))
             .map_err(|source| BackendError::Run("kill", source))
     }
 
     fn power_off(&self, node: &Node, process: Process) -> Result<(), BackendError> {
         if let Some(guest) = self.guest(node) {
             // Killing the guest's init kills the whole guest; nspawn then cleans up.
-            guest.kill().map_err(|source| BackendError::Run("kill", source))?;
+            plan::kill(guest.process).map_err(|source| BackendError::Run("kill", source))?;
         }
         if !process.wait(limits::KILL) {
             process.kill()?;

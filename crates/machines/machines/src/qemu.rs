@@ -22,13 +22,14 @@ use crate::cluster::{Cluster, Node};
 use crate::config_drive::Drive;
 use crate::credential;
 use crate::firmware;
+use crate::guest::Guest;
 use crate::limits;
 use crate::process::{Process, ProcessError, last_line};
 use crate::store::{Layout, NodeLayout, replace};
 use crate::tools::Tools;
 use qmp::Qmp;
 use serde_json::json;
-use supervisor::{Guest, MachinePlan};
+use supervisor::MachinePlan;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
@@ -151,7 +152,7 @@ impl Qemu {
         let files = self.files(node);
         // The QEMU of a supervisor that was killed may not have exited yet.
         if let Some(guest) = self.guest(node) {
-            guest.qemu.kill()?;
+            guest.process.kill()?;
         }
         for stale in [files.qmp(), files.console_socket(), files.ready(), files.guest()] {
             remove(&stale)?;
@@ -168,9 +169,7 @@ impl Qemu {
             other => other.into(),
         })?;
         let guest = Self::wait_for_qmp(&files, process)?;
-        for warning in guest.warnings {
-            eprintln!("warning: {warning}");
-        }
+        guest.warn();
         Ok(process)
     }
 }
@@ -230,7 +229,7 @@ impl Backend for Qemu {
     }
 
     fn machine_process(&self, node: &Node, process: Process) -> Process {
-        self.guest(node).map(|guest| guest.qemu).filter(|qemu| qemu.alive()).unwrap_or(process)
+        self.guest(node).map(|guest| guest.process).filter(|qemu| qemu.alive()).unwrap_or(process)
     }
 
     fn shut_down(&self, node: &Node, _process: Process) -> Result<(), BackendError> {
@@ -246,7 +245,7 @@ impl Backend for Qemu {
     fn power_off(&self, node: &Node, process: Process) -> Result<(), BackendError> {
         // Its supervisor then exits.
         let exits = match self.guest(node) {
-            Some(guest) => guest.qemu.kill().map(|()| process.wait(limits::KILL))?,
+            Some(guest) => guest.process.kill().map(|()| process.wait(limits::KILL))?,
             None => false,
         };
         if exits { Ok(()) } else { Ok(process.kill()?) }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -31,8 +31,23 @@ pub fn enter_user_namespace() -> io::Result<()> {
 
 /// Creates a namespace in which only the loopback interface is up. The caller stays in its own.
 pub fn create() -> io::Result<OwnedFd> {
-    let created = std::thread::spawn(create_on_this_thread).join();
-    created.unwrap_or_else(|_| Err(io::Error::other("the thread of the namespace panicked")))
+    on_thread(create_on_this_thread)
+}
+
+/// Runs `work` on a thread whose namespaces and IDs it may change.
+pub fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(work).join();
+        ended.unwrap_or_else(|_| Err(io::Error::other("the thread of a namespace panicked")))
+    })
+}
+
+/// Runs `work` on a thread in the network namespace.
+pub fn run<T: Send>(namespace: &OwnedFd, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    on_thread(|| {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        work()
+    })
 }
 
 fn create_on_this_thread() -> io::Result<OwnedFd> {
@@ -42,13 +57,20 @@ fn create_on_this_thread() -> io::Result<OwnedFd> {
     Ok(namespace)
 }
 
-#[allow(unsafe_code, reason = "an ioctl on a structure of C")]
-fn raise_loopback() -> io::Result<()> {
+/// A request for the interface with this name, which is at most 15 bytes long.
+#[allow(unsafe_code, reason = "a structure of C")]
+pub fn interface_request(name: &[u8]) -> libc::ifreq {
     // SAFETY: ifreq is a plain C structure for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (target, byte) in request.ifr_name.iter_mut().zip(LOOPBACK) {
+    for (target, byte) in request.ifr_name.iter_mut().zip(name) {
         *target = byte.cast_signed();
     }
+    request
+}
+
+#[allow(unsafe_code, reason = "an ioctl on a structure of C")]
+fn raise_loopback() -> io::Result<()> {
+    let mut request = interface_request(LOOPBACK);
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.

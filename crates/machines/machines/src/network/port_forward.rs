@@ -12,10 +12,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
 };
+
+use super::namespace;
 
 const BACKLOG: i32 = 128;
 
@@ -27,7 +28,7 @@ pub fn forward_to_node(listener: &TcpListener, target: (Ipv4Addr, u16), namespac
     while let Ok((outside, _)) = listener.accept() {
         let current = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(descriptor) = current else { continue };
-        std::thread::spawn(move || match in_namespace(&descriptor, || TcpStream::connect(target)) {
+        std::thread::spawn(move || match namespace::run(&descriptor, || TcpStream::connect(target)) {
             Ok(inside) => relay(&outside, &inside),
             Err(error) => eprintln!("cannot forward to port {}: {error}", target.1),
         });
@@ -45,7 +46,7 @@ pub fn forward_to_host(namespace: &OwnedFd, address: Ipv4Addr, ports: &[u16]) ->
     let mut alive = Vec::new();
     for port in ports {
         let address = SocketAddrV4::new(address, *port);
-        let listener = in_namespace(namespace, || listen_freebind(address))?;
+        let listener = namespace::run(namespace, || listen_freebind(address))?;
         let (ours, watched) = UnixStream::pair()?;
         alive.push(ours);
         let target = (Ipv4Addr::LOCALHOST, *port);
@@ -89,22 +90,6 @@ fn accept(listener: &TcpListener, watched: &UnixStream) -> Option<TcpStream> {
             return Some(stream);
         }
     }
-}
-
-/// Runs `work` on a thread in the network namespace.
-pub fn in_namespace<T: Send>(
-    namespace: &OwnedFd,
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
-            work()
-        });
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace panicked")))
-    })
 }
 
 /// Copies in both directions until both ends are closed.

@@ -104,6 +104,7 @@ mod tests {
         check(&["STATUS=Starting", "READY=10", "XREADY=1"], false);
         check(&[], false);
     }
+
     /// More than the socket's queue holds.
     #[test]
     fn a_guest_that_notifies_again_and_again_does_not_block() {

@@ -1,4 +1,4 @@
-//! The files between back end and supervisor in the node's folder: the node's plan, and the running guest.
+//! What the back end of nspawn nodes and their supervisors share: a node's plan, and the running guest.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,12 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::user_namespace::IdRange;
 use crate::cluster::{Forward, SharedFolder};
 use crate::process::Process;
-use crate::store::read_limited;
 
 /// systemd's signal for an immediate reboot, as an offset to SIGRTMIN.
 const REBOOT_NOW: i32 = 15;
-/// Limit of the file that describes a running guest.
-const GUEST_MAX: u64 = 16 << 10;
 
 /// The parameters of a supervisor, written by the back end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,15 +83,6 @@ impl NodePlan {
     }
 }
 
-/// The running nspawn, written by the supervisor when the node's network exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guest {
-    pub nspawn: Process,
-    /// What the node's network lacks.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-}
-
 /// The guest's init, once nspawn has started it: its child.
 pub fn init(nspawn: Process) -> Option<i32> {
     let pid = nspawn.pid;
@@ -102,26 +90,19 @@ pub fn init(nspawn: Process) -> Option<i32> {
     children.split_ascii_whitespace().next()?.parse().ok()
 }
 
-impl Guest {
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&read_limited(path, GUEST_MAX).ok()?).ok()
-    }
+/// Kills the guest's init and with it the whole guest.
+pub fn kill(nspawn: Process) -> io::Result<()> {
+    send(nspawn, libc::SIGKILL)
+}
 
-    /// Kills the guest's init and with it the whole guest.
-    pub fn kill(&self) -> io::Result<()> {
-        self.send(libc::SIGKILL)
-    }
+pub fn reset(nspawn: Process) -> io::Result<()> {
+    send(nspawn, libc::SIGRTMIN() + REBOOT_NOW)
+}
 
-    pub fn reset(&self) -> io::Result<()> {
-        self.send(libc::SIGRTMIN() + REBOOT_NOW)
-    }
-
-    fn send(&self, signal: i32) -> io::Result<()> {
-        let Some(first) = init(self.nspawn).and_then(Process::of) else { return Ok(()) };
-        let Some(descriptor) = first.descriptor()? else { return Ok(()) };
-        // Checked after opening: the pid may have been reused before.
-        let is_init = self.nspawn.alive() && init(self.nspawn) == Some(first.pid) && first.alive();
-        if is_init { descriptor.send(signal) } else { Ok(()) }
-    }
+fn send(nspawn: Process, signal: i32) -> io::Result<()> {
+    let Some(first) = init(nspawn).and_then(Process::of) else { return Ok(()) };
+    let Some(descriptor) = first.descriptor()? else { return Ok(()) };
+    // Checked after opening: the pid may have been reused before.
+    let is_init = nspawn.alive() && init(nspawn) == Some(first.pid) && first.alive();
+    if is_init { descriptor.send(signal) } else { Ok(()) }
 }

@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use super::mounts::Detached;
 use super::plan::NodePlan;
 use super::user_namespace::UserNamespace;
+use crate::network::namespace;
 
 /// Directories that must exist before systemd creates the others.
 const DIRECTORIES: [&str; 15] = [
@@ -37,9 +38,9 @@ const NONE: Option<&str> = None;
 pub fn mount_root(plan: &NodePlan) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    let namespace = plan.user_namespace.map(UserNamespace::create).transpose()?;
+    let owners = plan.user_namespace.map(UserNamespace::create).transpose()?;
     let bind = |from: &Path, to: &Path| {
-        Detached::of(from, namespace.as_ref()).and_then(|mount| mount.attach(to)).map_err(|error| {
+        Detached::of(from, owners.as_ref()).and_then(|mount| mount.attach(to)).map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot bind {} to {}: {error}", from.display(), to.display()),
@@ -54,7 +55,7 @@ pub fn mount_root(plan: &NodePlan) -> io::Result<()> {
     let usr = plan.tree.join("usr");
     bind(&unmapped, &usr)?;
     overlay_etc(plan, &usr.join("share/factory/etc"))?;
-    if namespace.is_some() {
+    if owners.is_some() {
         mount_sysfs(&plan.sysfs())?;
     }
     as_root_of(plan, || make_mount_points(plan))?;
@@ -70,8 +71,7 @@ pub fn mount_root(plan: &NodePlan) -> io::Result<()> {
 /// has a whole one already; nspawn's `/sys` has parts, and Docker's containers mount their own.
 fn mount_sysfs(mount_point: &Path) -> io::Result<()> {
     std::fs::create_dir_all(mount_point)?;
-    on_thread(|| {
-        unshare(CloneFlags::CLONE_NEWNET)?;
+    namespace::run(&namespace::create()?, || {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         Ok(mount(Some("sysfs"), mount_point, Some("sysfs"), flags, NONE)?)
     })
@@ -164,20 +164,13 @@ fn overlay_etc(plan: &NodePlan, defaults: &Path) -> io::Result<()> {
 /// Runs `work` on a thread that creates files as the node's root, with this process's capabilities.
 fn as_root_of(plan: &NodePlan, work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
     let Some(range) = plan.user_namespace else { return work() };
-    on_thread(|| {
+    namespace::on_thread(|| {
         setfsuid(Uid::from_raw(range.root));
         setfsgid(Gid::from_raw(range.root));
         // Some are dropped with the ID.
         let permitted = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
         caps::set(None, CapSet::Effective, &permitted).map_err(io::Error::other)?;
         work()
-    })
-}
-
-/// Runs `work` on a thread whose IDs and namespaces it may change.
-fn on_thread(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
-    std::thread::scope(|scope| {
-        scope.spawn(work).join().unwrap_or_else(|_| Err(io::Error::other("the thread of a mount panicked")))
     })
 }
 

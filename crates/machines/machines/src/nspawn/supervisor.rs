@@ -21,16 +21,16 @@ use nix::sys::signal::Signal;
 use super::control_group::Group;
 use super::notifications::Notifications;
 use super::pid_namespace::PidNamespace;
-use super::plan::{self, Guest, NodePlan};
+use super::plan::{self, NodePlan};
 use super::root_mounts::{self, CONFIG_DRIVE};
 use super::tap::{self, TapRelay};
 use crate::cluster::BackendKind;
+use crate::guest::Guest;
 use crate::logs::CONTAINER_BOOT_LINE;
 use crate::network::port_forward::{self, CurrentNamespace, HostForwards};
 use crate::network::uplink::Uplink;
 use crate::pidfd::PidFd;
 use crate::process::{Frozen, Process};
-use crate::store::replace;
 use crate::tools::Tools;
 
 /// nspawn's exit code if the guest requested a reboot.
@@ -75,8 +75,8 @@ fn boot(
         // Nothing is received if nspawn exits before.
         let network = started.recv().ok().map(|init: Init| {
             let started = Network::start(plan, &init, namespace).and_then(|network| {
-                let guest = Guest { nspawn: init.nspawn, warnings: network.warnings.clone() };
-                replace(&plan.guest, &serde_json::to_vec(&guest)?)?;
+                let guest = Guest { process: init.nspawn, warnings: network.warnings.clone() };
+                guest.write(&plan.guest)?;
                 Ok(network)
             });
             if started.is_err() {

@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::lan::{read_frame, write_frame};
 use crate::limits;
-use crate::network::port_forward::in_namespace;
+use crate::network::namespace;
 
 /// The interface name for which the node's networkd is configured.
 const NAME: &[u8] = b"host0";
@@ -24,19 +24,15 @@ nix::ioctl_write_int!(tun_set_iff, b'T', 202);
 nix::ioctl_write_ptr_bad!(set_hardware_address, libc::SIOCSIFHWADDR, libc::ifreq);
 
 /// Creates the interface in a network namespace. It exists while the returned file is open.
-pub fn create(namespace: &OwnedFd, mac: &str) -> io::Result<File> {
+pub fn create(network: &OwnedFd, mac: &str) -> io::Result<File> {
     let mac = parse(mac)?;
-    in_namespace(namespace, || create_here(mac))
+    namespace::run(network, || create_here(mac))
 }
 
 #[allow(unsafe_code, reason = "ioctls on structures of C")]
 fn create_here(mac: [u8; 6]) -> io::Result<File> {
     let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
-    // SAFETY: ifreq is a plain C structure for which all zeroes are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (target, byte) in request.ifr_name.iter_mut().zip(NAME) {
-        *target = byte.cast_signed();
-    }
+    let mut request = namespace::interface_request(NAME);
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).map_err(io::Error::other)?;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives until the call returns.
     unsafe { tun_set_iff(tap.as_raw_fd(), std::ptr::from_mut(&mut request) as libc::c_ulong)? };

@@ -17,15 +17,12 @@ use std::sync::{Arc, Mutex};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
+use crate::guest::Guest;
 use crate::network::namespace;
 use crate::network::port_forward::{self, HostForwards};
 use crate::network::uplink::{NAME_SERVER, Slirp};
 use crate::process::Process;
-use crate::store::{read_limited, replace};
 use crate::tools::Tools;
-
-/// Limit of the file that describes a running guest.
-const GUEST_MAX: u64 = 16 << 10;
 
 /// The parameters of a supervisor, written by the back end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,21 +44,6 @@ pub struct MachinePlan {
     pub guest: PathBuf,
 }
 
-/// The running QEMU, written by the supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guest {
-    pub qemu: Process,
-    /// What the machine's network has less, or more, than was requested.
-    pub warnings: Vec<String>,
-}
-
-impl Guest {
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&read_limited(path, GUEST_MAX).ok()?).ok()
-    }
-}
-
 /// Runs the machine described in `file` until QEMU exits; returns its exit code. No other thread may run yet.
 pub fn run(file: &Path) -> io::Result<i32> {
     let plan: MachinePlan = serde_json::from_slice(&std::fs::read(file)?)?;
@@ -80,8 +62,8 @@ pub fn run(file: &Path) -> io::Result<i32> {
     exit_with_this_thread(&mut command);
     let mut child = command.spawn()?;
     let qemu = i32::try_from(child.id()).map_err(io::Error::other)?;
-    if let Some(qemu) = Process::of(qemu) {
-        replace(&plan.guest, &serde_json::to_vec(&Guest { qemu, warnings: network.warnings.clone() })?)?;
+    if let Some(process) = Process::of(qemu) {
+        Guest { process, warnings: network.warnings.clone() }.write(&plan.guest)?;
     }
     let status = child.wait()?;
     Ok(status.code().or(status.signal()).unwrap_or(1))
@@ -109,10 +91,10 @@ impl Network {
                 return Ok(Self { namespace: None, warnings: vec![warning], _relays: None, _uplink: None });
             }
         };
+        let current = Arc::new(Mutex::new(Some(Arc::clone(&namespace))));
         for port in plan.forwards.iter().copied() {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-            let current = Arc::new(Mutex::new(Some(Arc::clone(&namespace))));
-            let target = (Ipv4Addr::LOCALHOST, port);
+            let (target, current) = ((Ipv4Addr::LOCALHOST, port), Arc::clone(&current));
             std::thread::spawn(move || port_forward::forward_to_node(&listener, target, &current));
         }
         let relays = port_forward::forward_to_host(&namespace, Ipv4Addr::LOCALHOST, &plan.services)?;

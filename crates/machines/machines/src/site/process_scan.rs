@@ -136,10 +136,9 @@ pub(super) mod tests {
 
     use super::*;
     use crate::cluster::{ClusterSpec, NodeState, tests::image};
-    use crate::qemu::supervisor::Guest;
+    use crate::guest::Guest;
     use crate::site::Site;
     use crate::status;
-    use crate::store::replace;
 
     pub(in crate::site) fn background() -> Background {
         let arguments = |leading: &str| vec!["internal".to_owned(), leading.to_owned()];
@@ -206,8 +205,8 @@ pub(super) mod tests {
         let site = Site::open(layout.clone(), lock(), background, Default::default()).unwrap();
         assert!(!discovery.alive(), "nobody knows its token");
         assert_eq!(layout.load().unwrap().unwrap().nodes[1].process, Some(machine), "not written");
-        let guest = Guest { qemu, warnings: vec![] };
-        replace(&layout.node("core-02").guest(), &serde_json::to_vec(&guest).unwrap()).unwrap();
+        let guest = Guest { process: qemu, warnings: vec![] };
+        guest.write(&layout.node("core-02").guest()).unwrap();
         // A supervisor exits with its QEMU.
         machine.signal(Signal::SIGTERM).unwrap();
         site.crash("core-02").unwrap();

@@ -54,7 +54,7 @@ impl Machine {
         // The recorded process is QEMU's supervisor. A guest of an earlier start has no process there.
         node["process"]["pid"].as_i64()?;
         let guest = read(&cluster.join(node["name"].as_str()?).join(GUEST))?;
-        let pid = i32::try_from(guest["qemu"]["pid"].as_i64()?).ok()?;
+        let pid = i32::try_from(guest["process"]["pid"].as_i64()?).ok()?;
         Some(Self { pid, ssh_port: u16::try_from(node["ssh_port"].as_u64()?).ok()? })
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         let running = state(r#"{"pid":7,"started":1}"#);
         assert_eq!(read(&running), None);
         fs::create_dir(folder.path().join("a")).unwrap();
-        fs::write(folder.path().join("a").join(GUEST), r#"{"qemu":{"pid":8,"started":1},"warnings":[]}"#)
+        fs::write(folder.path().join("a").join(GUEST), r#"{"process":{"pid":8,"started":1},"warnings":[]}"#)
             .unwrap();
         assert_eq!(read(&running), Some((8, 2222)));
         assert_eq!(read(&state("null")), None);
