@@ -115,10 +115,16 @@ fn without_a_store(presence: Duration, members: &[Member<'_>]) -> Result<(), Fai
     for member in members {
         member.machine.wait_until_succeeds(refused, SOON)?;
     }
+    // The next fleetd has the key of queries from /run/fleet.
+    run(&members[0].machine, "sudo systemctl kill -s KILL fleet.service")?;
     // Not a wait: the length of the outage is what is tested. A third of a presence has passed before.
     std::thread::sleep(presence);
     each("sudo systemctl start --no-block etcd.service")?;
-    members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))
+    for member in members {
+        member.machine.wait_for_unit("etcd.service", FORMED)?;
+    }
+    // An empty key is in every line.
+    each("! sudo journalctl --no-pager | grep -F \"$(etcdctl get /_coreos.com/fleet/fence/key)\"")
 }
 
 fn run(machine: &Machine<'_>, command: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod failure_detector;
+mod fence_key;
 pub mod fencing;
 mod job_state;
 mod limits;
@@ -15,6 +16,7 @@ pub mod rollout;
 pub mod schedule;
 mod unit;
 
+pub use fence_key::FenceKey;
 pub use fleet_api::additions::{Refusal, RefusalScope, RefusedStep};
 pub use job_state::{JobState, JobStateError};
 pub use limits::{MEMORY_PER_UNIT_LOAD, UNIT_LOAD};

@@ -10,7 +10,7 @@ use fleet_core::registry::{
     UnitState, View, Write, writes_for_new_unit, writes_for_task,
 };
 use fleet_core::schedule::Scheduler;
-use fleet_core::{Capacity, Cordon, JobState, MachineId, Refusal, RefusalScope, RefusedStep};
+use fleet_core::{Capacity, Cordon, FenceKey, JobState, MachineId, Refusal, RefusalScope, RefusedStep};
 use proptest::prelude::*;
 use unit_file::{UnitFile, UnitHash, UnitName};
 
@@ -101,6 +101,21 @@ fn the_original_s_bytes() {
 }
 
 #[test]
+fn the_fence_key_is_in_no_message() {
+    let key = FenceKey([0xa7; FenceKey::BYTES]);
+    let text = key.encode();
+    assert_eq!(FenceKey::decode(&text), Ok(key.clone()));
+    let (mut view, errors) = View::read([("fence/key", text.as_str())]);
+    assert_eq!((view.fence_key(), errors), (Some(&key), Vec::new()));
+    assert!(!format!("{view:?}").contains("167"), "0xa7 is 167");
+    for bad in ["", &text[1..], &format!("{text}{text}"), "secret"] {
+        let error = view.put("fence/key", bad).unwrap_err();
+        assert_eq!(error.to_string(), "the value of fence/key cannot be read: not 32 bytes in Base64");
+        assert_eq!(view.fence_key(), None);
+    }
+}
+
+#[test]
 fn keys() {
     let (unit, machine) = (name("a@1.service"), MachineId::new("m"));
     for (key, path) in [
@@ -120,6 +135,7 @@ fn keys() {
         (Key::LegacyState(unit), "state/a@1.service".into()),
         (Key::EngineLeader, "lease/engine-leader".into()),
         (Key::EngineVersion, "engine/version".into()),
+        (Key::FenceKey, "fence/key".into()),
     ] {
         assert_eq!(key.path(), path);
         assert_eq!(Key::parse(&path), Some(key.clone()));
@@ -321,6 +337,16 @@ fn destroyed_units_and_unused_files() {
     assert!(view.state(&name("a.service"), &MachineId::new("m1")).is_some());
 }
 
+/// The engine's task for `a.service`.
+fn placement(view: &View) -> String {
+    let mut scheduler = Scheduler::new();
+    for subject in view.subjects() {
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
+    }
+    let tasks = scheduler.pass().into_iter().map(|task| task.to_string());
+    tasks.filter(|task| task.contains("a.service")).collect()
+}
+
 /// A claim holds a unit before its state is published.
 #[test]
 fn a_claim_holds_a_unit() {
@@ -328,20 +354,28 @@ fn a_claim_holds_a_unit() {
     let unit = name("a.service");
     view.delete("states/a.service/m1");
     view.delete("job/a.service/target");
-    let placed = |view: &View| {
-        let mut scheduler = Scheduler::new();
-        for subject in view.subjects() {
-            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
-        }
-        let tasks = scheduler.pass().into_iter().map(|task| task.to_string());
-        tasks.filter(|task| task.contains("a.service")).collect::<String>()
-    };
     let told = view.put("job/a.service/job-state", "m2").unwrap();
     let of = |machine: &str| Subject::State(unit.clone(), MachineId::new(machine));
     assert!(told.contains(&of("m1")) && told.contains(&of("m2")), "{told:?}");
-    assert!(placed(&view).starts_with("schedule a.service to m2"), "m2 claims it: {}", placed(&view));
+    assert!(placement(&view).starts_with("schedule a.service to m2"), "m2 claims it: {}", placement(&view));
     assert!(view.delete("job/a.service/job-state").contains(&of("m2")));
-    assert!(placed(&view).starts_with("schedule a.service to m1"), "{}", placed(&view));
+    assert!(placement(&view).starts_with("schedule a.service to m1"), "{}", placement(&view));
+}
+
+/// A loaded unit may run: a timer or another unit may have started it.
+#[test]
+fn a_unit_is_held_where_it_is_loaded() {
+    let mut view = view(&pairs());
+    view.delete("job/a.service/target");
+    view.delete("job/a.service/job-state");
+    assert!(placement(&view).starts_with("schedule a.service to m1"), "{}", placement(&view));
+    let loaded = view.state(&name("a.service"), &MachineId::new("m1")).unwrap().encode();
+    view.delete("states/a.service/m1");
+    view.put("states/a.service/m2", &loaded.replace("m1", "m2")).unwrap();
+    assert!(placement(&view).starts_with("schedule a.service to m2"), "{}", placement(&view));
+    let other = UnitState { load: "not-found".into(), ..UnitState::decode(&loaded).unwrap() };
+    view.put("states/a.service/m2", &other.encode()).unwrap();
+    assert!(placement(&view).starts_with("schedule a.service to m1"), "{}", placement(&view));
 }
 
 /// The unit file is in the store already, so there is no event for it.

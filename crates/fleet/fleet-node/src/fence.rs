@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use fleet_core::MachineId;
 use fleet_core::fencing::{Decision, Facts, Others, decide};
+use fleet_core::{FenceKey, MachineId};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -34,15 +34,17 @@ impl<P: Peers> FenceMonitor<'_, P> {
     pub async fn run(&self) {
         let mut link_state = self.store_link.subscribe();
         let mut recent = RecentPeers::default();
-        let (mut without_store_at, mut saved) = (None, None);
-        let mut query = None;
+        let saved_state = self.settings.saved_state.as_ref();
+        let mut without_store_at = saved_state.and_then(|state| state.without_store_at);
+        let (mut saved, mut query) = (None, None);
         self.wait_for_first_heartbeat(&mut link_state).await;
         loop {
             (self.alive)();
             let others = self.others(&mut recent);
             let facts = self.facts(&others, without_store_at);
             if let Some(last_heartbeat) = self.store_link.state().last_heartbeat {
-                let state = SavedState { last_heartbeat, peers: others.clone() };
+                let fence_key = fence_key(self.registry, self.settings);
+                let state = SavedState { last_heartbeat, peers: others.clone(), fence_key, without_store_at };
                 if saved.as_ref() != Some(&state) {
                     (self.save_state)(&state);
                     saved = Some(state);
@@ -88,8 +90,13 @@ impl<P: Peers> FenceMonitor<'_, P> {
     }
 
     fn query_peers(&self, others: Vec<Peer>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
-        let peers = self.peers.clone();
-        Box::pin(async move { peers.all_without_store(&others).await })
+        let (peers, key) = (self.peers.clone(), fence_key(self.registry, self.settings));
+        Box::pin(async move {
+            match key {
+                Some(key) => peers.all_without_store(&key, &others).await,
+                None => false,
+            }
+        })
     }
 
     /// A fleetd that starts late within the TTL of its last heartbeat tries the store before it stops units.
@@ -142,6 +149,12 @@ impl<P: Peers> FenceMonitor<'_, P> {
         recent.retain(|_, (_, seen)| now.saturating_sub(*seen) < self.settings.ttl * FORGET_AFTER_TTLS);
         recent.iter().map(|(id, (address, _))| Peer { id: id.clone(), address: address.clone() }).collect()
     }
+}
+
+/// The cluster's fence key. Before the registry is synced, the saved one.
+pub fn fence_key(registry: &RegistryCache, settings: &Settings) -> Option<FenceKey> {
+    let saved = || settings.saved_state.as_ref()?.fence_key.clone();
+    registry.with_view(|view| view.fence_key().cloned()).or_else(saved)
 }
 
 /// Machines with address and time of last presence.

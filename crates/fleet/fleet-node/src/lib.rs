@@ -31,7 +31,7 @@ pub use metrics::Metrics;
 pub use node::{Environment, Node, PeerResponder};
 pub use registry_cache::RegistryCache;
 pub use requests::Requests;
-pub use settings::{Clock, Jitter, SavedState, Settings};
+pub use settings::{Clock, Jitter, SaveState, SavedState, Settings};
 pub use standalone_fence::{StandaloneFence, run_standalone_fence};
 pub use store::{Change, Precondition, Snapshot, Store, StoreError, StoredValue, Watch};
 pub use store_link::{Fence, LinkState, StoreLink};

@@ -2,19 +2,20 @@
 
 use std::sync::{Arc, Mutex};
 
+use fleet_core::FenceKey;
 use fleet_core::registry::Key;
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, LocalUnits, SaveUnits};
 use crate::engine::Engine;
-use crate::fence::FenceMonitor;
+use crate::fence::{self, FenceMonitor};
 use crate::metrics::Metrics;
 use crate::presence::{Presence, capacity, is_foreign_presence};
 use crate::publisher::publisher;
 use crate::registry_cache::RegistryCache;
 use crate::registry_sync::sync_registry;
 use crate::requests::Requests;
-use crate::settings::{SavedState, Settings};
+use crate::settings::{SaveState, Settings};
 use crate::store::{Precondition, Store, StoreError};
 use crate::store_link::StoreLink;
 use crate::unit_manager::{Peers, UnitManager};
@@ -27,8 +28,7 @@ pub struct Environment<S, H, P> {
     pub lease_store: S,
     pub unit_manager: H,
     pub peers: P,
-    /// Called with the state that the next fleetd on this machine needs.
-    pub save_state: Arc<dyn Fn(&SavedState) + Send + Sync>,
+    pub save_state: SaveState,
     /// Called with the launched units and the hashes of their files.
     pub save_units: SaveUnits,
     /// Keep-alive of the fence: called at least once per second.
@@ -147,6 +147,7 @@ impl<S: Store, H: UnitManager> Node<S, H> {
     pub fn peer_responder(&self) -> PeerResponder<S> {
         PeerResponder {
             store: self.agent.store.clone(),
+            registry: self.registry.clone(),
             store_link: self.store_link.clone(),
             settings: self.settings.clone(),
         }
@@ -219,11 +220,17 @@ impl<S: Store, H: UnitManager> Node<S, H> {
 #[derive(Clone)]
 pub struct PeerResponder<S> {
     store: S,
+    registry: Arc<RegistryCache>,
     store_link: Arc<StoreLink>,
     settings: Arc<Settings>,
 }
 
 impl<S: Store> PeerResponder<S> {
+    /// Authenticates queries and responses. Without a key, no query can be.
+    pub fn fence_key(&self) -> Option<FenceKey> {
+        fence::fence_key(&self.registry, &self.settings)
+    }
+
     pub async fn has_store(&self) -> bool {
         let response = self.store.get(&Key::EngineVersion).await;
         if response.is_ok() {

@@ -79,7 +79,7 @@ impl<S: Store> Presence<'_, S> {
             match self.store.put(&key, &object, ttl, precondition.clone()).await {
                 Ok(index) => {
                     precondition = Precondition::Index(index);
-                    if self.put_companions().await.is_ok() {
+                    if self.put_companions().await.is_ok() && self.ensure_fence_key().await.is_ok() {
                         self.store_link.heartbeat_succeeded(sent);
                         return Registration { object, index };
                     }
@@ -124,6 +124,18 @@ impl<S: Store> Presence<'_, S> {
             self.store.put(&key, &value, ttl, Precondition::Always).await?;
         }
         Ok(())
+    }
+
+    /// Creates the cluster's fence key if there is none.
+    async fn ensure_fence_key(&self) -> Result<(), StoreError> {
+        if self.registry.with_view(|view| view.fence_key().is_some()) {
+            return Ok(());
+        }
+        let value = self.settings.new_fence_key.encode();
+        match self.store.put(&Key::FenceKey, &value, None, Precondition::Absent).await {
+            Ok(_) | Err(StoreError::Rejected(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn companion_keys(&self) -> Vec<(Key, String)> {
@@ -203,7 +215,7 @@ impl<S: Store> Presence<'_, S> {
                 refreshed => drop(refreshed?),
             }
         }
-        Ok(())
+        self.ensure_fence_key().await
     }
 
     async fn renew(&self, object: &str, registration: &mut Registration) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_core::{Capacity, MachineId};
+use fleet_core::{Capacity, FenceKey, MachineId};
 use unit_file::{UnitHash, UnitName};
 
 use crate::limits::REQUEST_TIMEOUT;
@@ -35,9 +35,14 @@ pub struct Settings {
     pub saved_state: Option<SavedState>,
     /// Units that it had launched, with the hashes of their files.
     pub launched: BTreeMap<UnitName, UnitHash>,
+    /// Random. Stored if the cluster has no fence key.
+    pub new_fence_key: FenceKey,
     pub clock: Clock,
     pub jitter: Jitter,
 }
+
+/// Called with the state that the next fleetd on this machine needs, when it has changed.
+pub type SaveState = Arc<dyn Fn(&SavedState) + Send + Sync>;
 
 /// State that a node needs if it starts without the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,9 @@ pub struct SavedState {
     pub last_heartbeat: Duration,
     /// The other machines.
     pub peers: Vec<Peer>,
+    pub fence_key: Option<FenceKey>,
+    /// When they were last queried and all reported that they have no store.
+    pub without_store_at: Option<Duration>,
 }
 
 /// Random fractions from 0 to 1. Not for secrets.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::agent::{FenceEnforcer, LocalUnits, SaveUnits};
 use crate::fence::FenceMonitor;
 use crate::registry_cache::RegistryCache;
-use crate::settings::Settings;
+use crate::settings::{SaveState, Settings};
 use crate::store_link::StoreLink;
 use crate::unit_manager::{Peers, UnitManager};
 
@@ -13,6 +13,7 @@ use crate::unit_manager::{Peers, UnitManager};
 pub struct StandaloneFence<H, P> {
     pub unit_manager: H,
     pub peers: P,
+    pub save_state: SaveState,
     /// Called with the launched units and the hashes of their files when they change.
     pub save_units: SaveUnits,
 }
@@ -23,7 +24,7 @@ pub async fn run_standalone_fence<H: UnitManager, P: Peers>(
     settings: Settings,
     standalone_fence: StandaloneFence<H, P>,
 ) {
-    let StandaloneFence { unit_manager, peers, save_units } = standalone_fence;
+    let StandaloneFence { unit_manager, peers, save_state, save_units } = standalone_fence;
     let last_heartbeat = settings.saved_state.as_ref().map(|state| state.last_heartbeat);
     let (registry, store_link) =
         (Arc::new(RegistryCache::default()), Arc::new(StoreLink::new(last_heartbeat)));
@@ -39,6 +40,7 @@ pub async fn run_standalone_fence<H: UnitManager, P: Peers>(
         store_link: store_link.clone(),
     };
     let (settings, registry, store_link) = (&settings, &*registry, &*store_link);
-    let monitor = FenceMonitor { peers, settings, registry, store_link, save_state: &|_| (), alive: &|| () };
+    let monitor =
+        FenceMonitor { peers, settings, registry, store_link, save_state: &*save_state, alive: &|| () };
     tokio::join!(monitor.run(), fence_enforcer.run());
 }

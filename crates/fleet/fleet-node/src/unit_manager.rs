@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fleet_core::{MachineId, RefusalScope};
+use fleet_core::{FenceKey, MachineId, RefusalScope};
 use unit_file::{UnitFile, UnitName};
 
 /// systemd units of one directory. Cheap to clone.
@@ -87,8 +87,9 @@ pub enum NeedDaemonReload {
 
 /// Queries other nodes about the store.
 pub trait Peers: Clone + Send + Sync + 'static {
-    /// Whether all of `others` responded that they cannot reach the store. A missing response counts as no.
-    fn all_without_store(&self, others: &[Peer]) -> impl Future<Output = bool> + Send;
+    /// Whether all of `others` responded that they cannot reach the store, with responses that `key` authenticates. A
+    /// missing response counts as no.
+    fn all_without_store(&self, key: &FenceKey, others: &[Peer]) -> impl Future<Output = bool> + Send;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

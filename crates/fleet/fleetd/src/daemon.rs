@@ -17,11 +17,11 @@ use tokio::time::sleep;
 
 use crate::backend::{Api, Current};
 use crate::listeners::Listeners;
-use crate::peers::Asker;
+use crate::peers::{Asker, Responder};
 use crate::process::{directory, log_targets};
 use crate::state_files::{FenceSettings, RuntimeState, StartHistory};
 use crate::systemd::Systemd;
-use crate::{facts, fence, machine, peers, store};
+use crate::{facts, fence, machine, store};
 
 const WAITING: &str = "waiting for the key-value store";
 /// After this time, READY=1 is sent even if the store is unavailable: units ordered after fleetd may include the store,
@@ -51,8 +51,9 @@ struct Process {
     api: Arc<Api>,
     metrics: Arc<Metrics>,
     starts: StartHistory,
-    kept: Arc<RuntimeState>,
+    kept: RuntimeState,
     me: fleet_core::MachineId,
+    new_fence_key: fleet_core::FenceKey,
     /// Whether a node is running.
     node_runs_watchdog: Arc<AtomicBool>,
 }
@@ -93,8 +94,9 @@ async fn run_until_stopped(
         api: Arc::new(Api::new(me.clone(), metrics.clone())),
         metrics,
         starts: StartHistory::begin(&directory("STATE_DIRECTORY", "/var/lib/fleet"))?,
-        kept: Arc::new(RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet"))),
+        kept: RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet")),
         me,
+        new_fence_key: machine::new_fence_key()?,
         node_runs_watchdog,
     };
     let mut resources = Resources::of(&config)?;
@@ -197,18 +199,12 @@ impl Resources {
 
 impl Process {
     fn start(&self, config: &Config, resources: Resources) -> Running {
-        let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
-        let told = |written: anyhow::Result<()>| {
-            if let Err(error) = written {
-                tracing::warn!("cannot store the state for the next start: {error:#}");
-            }
-        };
-        told(self.kept.write_fence(&FenceSettings {
+        self.kept.save_fence(&FenceSettings {
             ttl: config.agent_ttl,
             partition_port: config.partition_port,
             units_directory: config.units_directory.clone(),
             systemd_user: config.systemd_user,
-        }));
+        });
         let settings = self.settings(config);
         let Resources { store, units } = resources;
         let environment = Environment {
@@ -217,20 +213,21 @@ impl Process {
             store,
             unit_manager: Systemd(units),
             peers: Asker { port: config.partition_port },
-            save_state: Arc::new(move |memory: &fleet_node::SavedState| {
-                told(kept.write_contact(memory));
-            }),
-            save_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
+            save_state: self.kept.save_contact(),
+            save_units: self.kept.save_units(),
             alive: Arc::new(notify::keep_alive),
         };
         let node = Node::start(settings, self.metrics.clone(), environment);
-        let answerer = node.peer_responder();
-        let has_store = move || {
-            let answerer = answerer.clone();
-            async move { answerer.has_store().await }
+        let (of_key, of_store) = (node.peer_responder(), node.peer_responder());
+        let responder = Responder {
+            me: self.me.clone(),
+            fence_key: move || of_key.fence_key(),
+            has_store: move || {
+                let of_store = of_store.clone();
+                async move { of_store.has_store().await }
+            },
         };
-        let answering =
-            config.partition_port.map(|port| tokio::spawn(peers::respond(port, self.me.clone(), has_store)));
+        let answering = config.partition_port.map(|port| tokio::spawn(responder.run(port)));
         self.api.set(Some(Current {
             registry: node.registry().clone(),
             store_link: node.store_link().clone(),
@@ -266,6 +263,7 @@ impl Process {
             previous_instances: self.starts.earlier.clone(),
             saved_state: self.kept.contact(),
             launched: self.kept.units(),
+            new_fence_key: self.new_fence_key.clone(),
             clock: machine::clock(),
             jitter: Jitter(Arc::new(fastrand::f64)),
         }

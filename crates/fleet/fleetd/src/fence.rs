@@ -26,7 +26,7 @@ const NOTICE_DELAY: Duration = Duration::from_secs(3);
 
 pub fn run() -> anyhow::Result<()> {
     service::log::start("fleetd", log_targets(false))?;
-    let kept = Arc::new(RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet")));
+    let kept = RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet"));
     let (Some(memory), Some(fence)) = (kept.contact(), kept.fence()) else {
         tracing::info!("fleetd was not in a cluster since this machine started: there is nothing to fence");
         return Ok(());
@@ -37,6 +37,7 @@ pub fn run() -> anyhow::Result<()> {
         ttl,
         saved_state: Some(memory),
         launched: kept.units(),
+        new_fence_key: machine::new_fence_key()?,
         clock: machine::clock(),
         jitter: Jitter(Arc::new(fastrand::f64)),
         version: VERSION.to_owned(),
@@ -55,11 +56,8 @@ pub fn run() -> anyhow::Result<()> {
     let fence = StandaloneFence {
         unit_manager: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
         peers: Asker { port: partition_port },
-        save_units: Arc::new(move |units: &_| {
-            if let Err(error) = kept.write_units(units) {
-                tracing::warn!("cannot store the state for the next start: {error:#}");
-            }
-        }),
+        save_state: kept.save_contact(),
+        save_units: kept.save_units(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {

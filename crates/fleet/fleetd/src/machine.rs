@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use fleet_core::MachineId;
+use fleet_core::{FenceKey, MachineId};
 use fleet_node::Clock;
 use nix::time::{ClockId, clock_gettime};
 
@@ -22,6 +22,13 @@ pub fn id() -> anyhow::Result<MachineId> {
         "" => bail!("unable to determine local machine ID: {ID_FILE} is empty"),
         id => Ok(MachineId::new(id)),
     }
+}
+
+/// A random key.
+pub fn new_fence_key() -> anyhow::Result<FenceKey> {
+    let mut key = [0; FenceKey::BYTES];
+    getrandom::fill(&mut key).context("random numbers")?;
+    Ok(FenceKey(key))
 }
 
 /// The configured address, else that of the environment, else that of the default route's interface. Empty if there is

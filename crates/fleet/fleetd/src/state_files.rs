@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use fleet_core::MachineId;
-use fleet_node::{Peer, SavedState};
+use fleet_core::{FenceKey, MachineId};
+use fleet_node::{Peer, SaveState, SaveUnits, SavedState};
 use serde::{Deserialize, Serialize};
 use unit_file::{UnitHash, UnitName};
 
@@ -42,7 +42,8 @@ impl StartHistory {
     }
 }
 
-/// State in `/run`, valid until the next boot.
+/// State in `/run`, valid until the next boot. Cheap to clone. Write errors are logged only.
+#[derive(Clone)]
 pub struct RuntimeState {
     folder: PathBuf,
 }
@@ -52,6 +53,11 @@ struct ContactJson {
     /// Seconds since boot.
     sent: f64,
     others: Vec<(String, String)>,
+    #[serde(default)]
+    fence_key: Option<String>,
+    /// Seconds since boot.
+    #[serde(default)]
+    without_store_at: Option<f64>,
 }
 
 /// The settings of `fleetd fence`.
@@ -82,15 +88,25 @@ impl RuntimeState {
         Some(SavedState {
             last_heartbeat: Duration::try_from_secs_f64(json.sent).ok()?,
             peers: others.collect(),
+            fence_key: json.fence_key.and_then(|text| FenceKey::decode(&text).ok()),
+            without_store_at: json
+                .without_store_at
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         })
     }
 
-    pub fn write_contact(&self, memory: &SavedState) -> anyhow::Result<()> {
-        let others = memory.peers.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
-        write(
-            &self.contact_file(),
-            &ContactJson { sent: memory.last_heartbeat.as_secs_f64(), others: others.collect() },
-        )
+    pub fn save_contact(&self) -> SaveState {
+        let path = self.contact_file();
+        Arc::new(move |state| {
+            let others = state.peers.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
+            let json = ContactJson {
+                sent: state.last_heartbeat.as_secs_f64(),
+                others: others.collect(),
+                fence_key: state.fence_key.as_ref().map(FenceKey::encode),
+                without_store_at: state.without_store_at.map(|at| at.as_secs_f64()),
+            };
+            save(&path, &json);
+        })
     }
 
     fn fence_file(&self) -> PathBuf {
@@ -101,8 +117,8 @@ impl RuntimeState {
         serde_json::from_slice(&std::fs::read(self.fence_file()).ok()?).ok()
     }
 
-    pub fn write_fence(&self, settings: &FenceSettings) -> anyhow::Result<()> {
-        write(&self.fence_file(), settings)
+    pub fn save_fence(&self, settings: &FenceSettings) {
+        save(&self.fence_file(), settings);
     }
 
     /// The launched units. May be incomplete, but never wrong.
@@ -113,16 +129,23 @@ impl RuntimeState {
         json.into_iter().filter_map(unit).collect()
     }
 
-    pub fn write_units(&self, units: &BTreeMap<UnitName, UnitHash>) -> anyhow::Result<()> {
-        let json: BTreeMap<_, _> =
-            units.iter().map(|(name, hash)| (name.as_str(), hash.to_string())).collect();
-        write(&self.units_file(), &json)
+    pub fn save_units(&self) -> SaveUnits {
+        let path = self.units_file();
+        Arc::new(move |units| {
+            let json: BTreeMap<_, _> =
+                units.iter().map(|(name, hash)| (name.as_str(), hash.to_string())).collect();
+            save(&path, &json);
+        })
     }
 }
 
-fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    service::file::replace(path, &serde_json::to_vec(value)?, MODE)
-        .with_context(|| path.display().to_string())
+fn save(path: &Path, value: &impl Serialize) {
+    let written = serde_json::to_vec(value)
+        .map_err(std::io::Error::from)
+        .and_then(|json| service::file::replace(path, &json, MODE));
+    if let Err(error) = written {
+        tracing::warn!("cannot store the state for the next start: {}: {error}", path.display());
+    }
 }
 
 #[cfg(test)]
@@ -148,13 +171,18 @@ mod tests {
         let kept = RuntimeState::at(folder.path());
         assert_eq!((kept.contact(), kept.fence(), kept.units()), (None, None, BTreeMap::new()));
         let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
-        let memory = SavedState { last_heartbeat: Duration::from_millis(1_500), peers: vec![peer] };
-        kept.write_contact(&memory).unwrap();
+        let memory = SavedState {
+            last_heartbeat: Duration::from_millis(1_500),
+            peers: vec![peer],
+            fence_key: Some(FenceKey([7; FenceKey::BYTES])),
+            without_store_at: Some(Duration::from_millis(2_250)),
+        };
+        kept.save_contact()(&memory);
         assert_eq!(kept.contact(), Some(memory));
         std::fs::write(folder.path().join("contact.json"), "{").unwrap();
         assert_eq!(kept.contact(), None);
         let units = BTreeMap::from([(UnitName::parse("a.service").unwrap(), UnitHash([7; 20]))]);
-        kept.write_units(&units).unwrap();
+        kept.save_units()(&units);
         assert_eq!(kept.units(), units);
         let ttl = Duration::from_millis(6_500);
         let fence = FenceSettings {
@@ -163,7 +191,7 @@ mod tests {
             units_directory: "/run/fleet/units".into(),
             systemd_user: false,
         };
-        kept.write_fence(&fence).unwrap();
+        kept.save_fence(&fence);
         assert_eq!(kept.fence(), Some(fence));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fleet_core::{Cordon, JobState, MachineId};
+use fleet_core::{Cordon, FenceKey, JobState, MachineId};
 use fleet_node::{
     Clock, Environment, Jitter, Metrics, Node, Requests, Settings, StandaloneFence, run_standalone_fence,
 };
@@ -130,6 +130,7 @@ impl<S: Service> Cluster<S> {
         let mut rng = fastrand::Rng::with_seed(self.starts.load(Ordering::Relaxed));
         let shares = (0..64).map(|_| rng.f64()).collect::<Vec<_>>();
         let next = AtomicU64::new(0);
+        let rng_key = std::array::from_fn(|_| rng.u8(..));
         Settings {
             machine_id: MachineId::new(&host.id),
             public_ip: {
@@ -148,6 +149,7 @@ impl<S: Service> Cluster<S> {
             previous_instances: host.instances.clone(),
             saved_state: host.systemd.saved_state.lock().unwrap().clone(),
             launched: host.systemd.launched.lock().unwrap().clone(),
+            new_fence_key: FenceKey(rng_key),
             clock: (self.options.clock)(self.started),
             jitter: Jitter(Arc::new(move || shares[next.fetch_add(1, Ordering::Relaxed) as usize % 64])),
         }
@@ -159,15 +161,12 @@ impl<S: Service> Cluster<S> {
         let settings = self.settings(number, instance.clone());
         let host = &mut self.hosts[number];
         host.instances.push(instance);
-        let saved_state = host.systemd.saved_state.clone();
         let environment = Environment {
             store: host.link.clone(),
             lease_store: host.link.with_timeout(settings.retry_interval()),
             unit_manager: host.systemd.clone(),
             peers: self.lan.link(&host.id),
-            save_state: Arc::new(move |now: &fleet_node::SavedState| {
-                *saved_state.lock().unwrap() = Some(now.clone())
-            }),
+            save_state: host.systemd.save_state(),
             save_units: host.systemd.save_units(),
             alive: Arc::new(|| ()),
         };
@@ -186,6 +185,7 @@ impl<S: Service> Cluster<S> {
         let fence = StandaloneFence {
             unit_manager,
             peers: self.lan.link(&host.id),
+            save_state: host.systemd.save_state(),
             save_units: host.systemd.save_units(),
         };
         host.fence.spawn(run_standalone_fence(settings, fence));

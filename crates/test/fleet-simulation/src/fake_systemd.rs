@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fleet_core::RefusalScope;
 use fleet_node::{
-    NeedDaemonReload, SaveUnits, SavedState, SystemdState, UnitManager, UnitManagerError, UnitManagerEvent,
+    NeedDaemonReload, SaveState, SaveUnits, SavedState, SystemdState, UnitManager, UnitManagerError,
+    UnitManagerEvent,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -77,6 +78,11 @@ impl FakeSystemd {
             saved_state: Arc::default(),
             launched: Arc::default(),
         }
+    }
+
+    pub fn save_state(&self) -> SaveState {
+        let saved_state = self.saved_state.clone();
+        Arc::new(move |now| *saved_state.lock().unwrap() = Some(now.clone()))
     }
 
     pub fn save_units(&self) -> SaveUnits {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fleet_core::FenceKey;
 use fleet_node::{Peer, PeerResponder, Peers, Store};
 use tokio::time::{sleep, timeout};
 
@@ -58,11 +59,13 @@ impl<S: Store> LanLink<S> {
 }
 
 impl<S: Store> Peers for LanLink<S> {
-    async fn all_without_store(&self, others: &[Peer]) -> bool {
+    async fn all_without_store(&self, key: &FenceKey, others: &[Peer]) -> bool {
         let ask = async |peer: &Peer| {
             sleep(Duration::from_micros(300)).await;
             let Some(responder) = self.responder(peer.id.as_str()) else { return false };
-            !responder.has_store().await && self.responder(peer.id.as_str()).is_some()
+            responder.fence_key().as_ref() == Some(key)
+                && !responder.has_store().await
+                && self.responder(peer.id.as_str()).is_some()
         };
         let all = futures_util::future::join_all(others.iter().map(ask));
         timeout(Duration::from_millis(2500), all)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fleet_core::registry::Key;
 use fleet_node::{Change, Precondition, Snapshot, Store, StoreError, StoredValue, Watch};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use unit_file::UnitName;
 
 use crate::memory::keys::{Entry, HISTORY, Keys};
@@ -119,6 +119,8 @@ pub struct MemoryLink {
     pub stall_watches_on_cut: bool,
     /// Watches of earlier generations are stalled, while requests succeed.
     stalled_before: Arc<Mutex<u64>>,
+    /// Additional latency of events.
+    watch_delay: Arc<Mutex<Duration>>,
     /// Latency each way in microseconds.
     latency: Arc<Mutex<Range<u64>>>,
     timeout: Duration,
@@ -131,9 +133,15 @@ impl MemoryLink {
             cut: Arc::default(),
             stall_watches_on_cut: false,
             stalled_before: Arc::default(),
+            watch_delay: Arc::default(),
             latency: Arc::new(Mutex::new(FAST)),
             timeout: TIMEOUT,
         }
+    }
+
+    /// Delays events while requests are fast, as when the watch is served by a member that is behind.
+    pub fn set_watch_delay(&self, delay: Duration) {
+        *self.watch_delay.lock().unwrap() = delay;
     }
 
     fn is_cut(&self) -> bool {
@@ -317,17 +325,20 @@ impl Watch for MemoryWatch {
                 sleep(TIMEOUT).await;
                 return Err(StoreError::Unavailable("cut".into()));
             }
-            {
+            let event = {
                 let keys = self.link.service.keys();
-                let oldest = keys.events.front().map_or(keys.index, |event| event.index);
+                let oldest = keys.events.front().map_or(keys.index, |(_, event)| event.index);
                 if keys.events.len() == HISTORY && self.after + 1 < oldest {
                     return Err(StoreError::HistoryCleared);
                 }
-                let next = keys.events.partition_point(|event| event.index <= self.after);
-                if let Some(event) = keys.events.get(next) {
-                    self.after = event.index;
-                    return Ok(event.clone());
-                }
+                let next = keys.events.partition_point(|(_, event)| event.index <= self.after);
+                keys.events.get(next).cloned()
+            };
+            if let Some((at, event)) = event {
+                let delay = *self.link.watch_delay.lock().unwrap();
+                sleep_until(at + delay).await;
+                self.after = event.index;
+                return Ok(event);
             }
             self.events.changed().await.unwrap();
         }

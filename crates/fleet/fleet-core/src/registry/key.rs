@@ -36,6 +36,8 @@ pub enum Key {
     LegacyState(UnitName),
     EngineLeader,
     EngineVersion,
+    /// Extension: the shared key of queries between fleetds.
+    FenceKey,
 }
 
 impl Key {
@@ -62,6 +64,7 @@ impl Key {
             ["state", name] => unit(name).map(Self::LegacyState),
             ["lease", "engine-leader"] => Some(Self::EngineLeader),
             ["engine", "version"] => Some(Self::EngineVersion),
+            ["fence", "key"] => Some(Self::FenceKey),
             _ => None,
         }
     }
@@ -84,6 +87,7 @@ impl Key {
             Self::LegacyState(name) => format!("state/{name}"),
             Self::EngineLeader => "lease/engine-leader".into(),
             Self::EngineVersion => "engine/version".into(),
+            Self::FenceKey => "fence/key".into(),
         }
     }
 }

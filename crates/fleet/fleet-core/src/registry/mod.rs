@@ -2,7 +2,8 @@
 //! share a store.
 //!
 //! Paths are relative to the prefix, without a leading slash. Extensions, which the original ignores:
-//! `machines/ID/instance`, `machines/ID/capacity`, `machines/ID/cordon`, `job/NAME/pin`, `job/NAME/rollout`.
+//! `machines/ID/instance`, `machines/ID/capacity`, `machines/ID/cordon`, `job/NAME/pin`, `job/NAME/rollout`,
+//! `fence/key`.
 
 mod garbage;
 mod json;

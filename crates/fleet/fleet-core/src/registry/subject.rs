@@ -17,7 +17,7 @@ pub enum Subject {
 }
 
 impl Key {
-    /// `None` for unit files, whose units vary, and for ignored keys.
+    /// `None` for unit files, whose units vary, for ignored keys, and for the fence key, which is read when it is used.
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {
             Self::MachineObject(id)
@@ -34,7 +34,7 @@ impl Key {
             Self::State(name, id) => Some(Subject::State(name.clone(), id.clone())),
             Self::EngineLeader => Some(Subject::Lease),
             Self::EngineVersion => Some(Subject::EngineVersion),
-            Self::Unit(_) | Self::LegacyState(_) => None,
+            Self::Unit(_) | Self::LegacyState(_) | Self::FenceKey => None,
         }
     }
 }

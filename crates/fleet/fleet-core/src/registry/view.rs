@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fleet_api::additions::Refusal;
 use unit_file::{Requirements, UnitFile, UnitHash, UnitName};
 
+use crate::fence_key::FenceKey;
 use crate::job_state::JobState;
 use crate::machine::{Capacity, Cordon, Machine, MachineId};
 use crate::registry::key::Key;
@@ -51,6 +52,7 @@ pub struct View {
     states: BTreeMap<(UnitName, MachineId), UnitState>,
     lease: Option<Lease>,
     engine_version: Option<String>,
+    fence_key: Option<FenceKey>,
 }
 
 impl View {
@@ -152,6 +154,7 @@ impl View {
             Key::LegacyState(_) => {}
             Key::EngineLeader => self.lease = Some(Lease::decode(value)),
             Key::EngineVersion => self.engine_version = Some(value.to_owned()),
+            Key::FenceKey => self.fence_key = Some(FenceKey::decode(value)?),
         }
         Ok(key.subject().into_iter().collect())
     }
@@ -237,6 +240,7 @@ impl View {
             }
             Key::EngineLeader => self.lease = None,
             Key::EngineVersion => self.engine_version = None,
+            Key::FenceKey => self.fence_key = None,
         }
         self.drop_empty(key);
     }
@@ -490,6 +494,10 @@ impl View {
 
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
+    }
+
+    pub fn fence_key(&self) -> Option<&FenceKey> {
+        self.fence_key.as_ref()
     }
 
     pub fn engine_version(&self) -> Option<&str> {

@@ -52,11 +52,12 @@ impl<H: UnitManager> FenceEnforcer<H> {
         let mut stops = JoinSet::new();
         let mut progress = StopProgress::default();
         loop {
-            let fence = self.store_link.state().fence;
+            let running = if self.fence() == Fence::Open { Vec::new() } else { self.running().await };
+            // The fence may have opened meanwhile: the agent may have started these units.
+            let fence = self.fence();
             if fence == Fence::Open {
                 (progress.failed, progress.logged) = (BTreeMap::new(), BTreeSet::new());
             } else {
-                let running = self.running().await;
                 for name in due(&running, &progress) {
                     // Units with a running start or stop are handled after it.
                     if self.local_units.mark_busy(&name) {
@@ -75,6 +76,10 @@ impl<H: UnitManager> FenceEnforcer<H> {
                 () = sleep(CHECK_INTERVAL), if fence != Fence::Open => {}
             }
         }
+    }
+
+    fn fence(&self) -> Fence {
+        self.store_link.state().fence
     }
 
     /// Units assigned to this machine that another machine might take over.
@@ -116,8 +121,9 @@ impl<H: UnitManager> FenceEnforcer<H> {
         (name, stopped.err().map(|error| error.to_string()))
     }
 
-    /// Kills without regard to running stop jobs.
+    /// Kills without regard to running stop jobs, until the fence opens.
     async fn kill(&self, names: Vec<UnitName>, logged: &mut BTreeSet<UnitName>) {
+        let names = names.into_iter().take_while(|_| self.fence() == Fence::Kill);
         let failures = iter(names).map(|name| async move { (self.unit_manager.kill(&name).await, name) });
         let failures: Vec<_> = failures.buffer_unordered(MAX_CONCURRENT).collect().await;
         for (outcome, name) in failures {

@@ -40,6 +40,37 @@ fn units_go_to_others_in_order() {
     });
 }
 
+/// The leader observes late that a machine's presence has expired, when the machine has registered again and runs its
+/// units.
+#[test]
+fn a_machine_that_is_back_is_not_considered_failed() {
+    for second in 0..15 {
+        in_virtual_time(async move {
+            let cluster = Cluster::running(3, UNITS).await;
+            let before = cluster.ledger.running();
+            let leader = cluster.view().lease().unwrap().machine.clone();
+            let (back, leader) =
+                cluster.hosts.iter().enumerate().fold((0, 0), |(back, at), (number, host)| {
+                    if host.id == leader.as_str() { (back, number) } else { (number, at) }
+                });
+            cluster.hosts[leader].link.set_watch_delay(Duration::from_secs(8));
+            sleep(Duration::from_secs(second)).await;
+            cluster.set_partitioned(back, true);
+            while cluster.view().is_present(&MachineId::new(&cluster.hosts[back].id)) {
+                sleep(Duration::from_millis(100)).await;
+            }
+            cluster.set_partitioned(back, false);
+            sleep(TTL * 2).await;
+            assert_eq!(cluster.faults(), Vec::<String>::new(), "cut off after {second} s");
+            assert_eq!(cluster.ledger.running(), before, "cut off after {second} s");
+            // Stopped during the partition, and started once afterwards.
+            let restarts = before.values().filter(|on| on.contains(&back)).count();
+            let starts = cluster.ledger.starts() - UNITS;
+            assert_eq!(starts, restarts, "stopped again, cut off after {second} s");
+        });
+    }
+}
+
 /// For each machine and several moments, also for the leader.
 #[test]
 fn units_run_elsewhere_within_the_ttl_and_a_second() {

@@ -12,6 +12,7 @@ mod fencing;
 mod flapping_units;
 mod garbage;
 mod machine_failure;
+mod moves;
 mod refusals;
 mod restarts;
 mod scale;

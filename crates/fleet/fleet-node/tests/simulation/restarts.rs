@@ -39,6 +39,30 @@ fn units_run_on_while_their_fleetd_is_another_one() {
     });
 }
 
+/// A fleetd that starts without the store has the cluster's fence key and the peers' reports from its predecessor.
+#[test]
+fn units_run_on_where_fleetds_restart_while_the_store_is_away() {
+    in_virtual_time(async {
+        let mut cluster = Cluster::running(3, UNITS).await;
+        let before = cluster.ledger.running();
+        cluster.service.set_down(true);
+        for late in 0..20 {
+            sleep(TTL / 3).await;
+            cluster.kill(late % 3);
+            sleep(Duration::from_secs(1)).await;
+            cluster.restart(late % 3).await;
+            assert_eq!(cluster.ledger.running(), before, "without the store, {late} restarts");
+        }
+        sleep(TTL * 3).await;
+        assert_eq!(cluster.ledger.running(), before, "without the store");
+        cluster.service.set_down(false);
+        sleep(TTL * 2).await;
+        assert_eq!(cluster.ledger.running(), before, "with the store again");
+        assert_eq!(cluster.ledger.starts(), UNITS);
+        assert_eq!(cluster.faults(), Vec::<String>::new());
+    });
+}
+
 /// Published keys expire anyway: the machine waits for the store once, not per unit.
 #[test]
 fn a_machine_that_leaves_while_the_store_is_away_waits_for_it_once() {

@@ -13,7 +13,8 @@ pub const HISTORY: usize = 1000;
 pub struct Keys {
     pub entries: BTreeMap<String, Entry>,
     pub index: u64,
-    pub events: VecDeque<Change>,
+    /// With their times.
+    pub events: VecDeque<(Instant, Change)>,
     pub rng: fastrand::Rng,
     /// Unreachable for all machines.
     pub down: bool,
@@ -38,7 +39,8 @@ pub struct Entry {
 impl Keys {
     pub fn event(&mut self, path: &str, value: Option<&str>) -> u64 {
         self.index += 1;
-        self.events.push_back(Change { index: self.index, path: path.into(), value: value.map(Into::into) });
+        let change = Change { index: self.index, path: path.into(), value: value.map(Into::into) };
+        self.events.push_back((Instant::now(), change));
         if self.events.len() > HISTORY {
             self.events.pop_front();
         }
