@@ -1,6 +1,6 @@
 //! etcd while one machine's disk or clock fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machines::backend::DiskFault;
 use machines::cluster::BackendKind::Qemu;
@@ -124,11 +124,14 @@ fn clock(context: &Context<'_>) -> Result<(), Failure> {
     // clock is wrong before or after the write.
     let term = term_of(&leads)?;
     for (who, jumps) in [("follower", &odd), ("leader", &leads)] {
-        for (number, jump) in [CLOCK_AHEAD, CLOCK_BACK].into_iter().enumerate() {
-            let key = format!("/{who}-{number}");
-            expect_ttl(&machines, jumps, Some(jump), &key, "lives although the clock jumps")?;
-            wait_for_writes(&writer, 20)?;
+        let began = Instant::now();
+        let keys = [format!("/{who}-before"), format!("/{who}-meanwhile")];
+        for (key, jump) in keys.iter().zip([CLOCK_AHEAD, CLOCK_BACK]) {
+            set_with_ttl(jumps, key)?;
+            jumps.succeed(jump)?;
         }
+        expect_ttl(&machines, jumps, &keys, began)?;
+        wait_for_writes(&writer, 20)?;
     }
     let after = term_of(&leads)?;
     expect(term == after, "the same term", &format!("{term}, then {after}"))?;
@@ -139,43 +142,44 @@ fn clock(context: &Context<'_>) -> Result<(), Failure> {
     leads.start()?;
     leads.wait_for_unit("etcd.service", FORMED)?;
     let now = leader(context, &writer)?;
-    expect_ttl(&machines, &context.machine(now), None, "/after-the-cut", "lives after a power cut")?;
+    let (leads, began, key) = (context.machine(now), Instant::now(), "/after-the-cut".to_owned());
+    set_with_ttl(&leads, &key)?;
+    expect_ttl(&machines, &leads, &[key], began)?;
     nothing_lost(&machines, &writer)?;
     health(context, &writer)
 }
 
-/// Puts a key with a TTL through one machine whose clock then jumps: all members have it for most of the TTL, then
-/// none has.
+fn set_with_ttl(by: &Machine<'_>, key: &str) -> Result<(), Failure> {
+    expect_output(by, &format!("{LOCAL} set {key} lives --ttl {TTL}"), "lives\n")
+}
+
+/// Checks that all members have these keys, whose TTLs count from `began` or later, for most of the TTL, and then none
+/// has one.
 fn expect_ttl(
     machines: &[Machine<'_>],
     by: &Machine<'_>,
-    jump: Option<&str>,
-    key: &str,
-    value: &str,
+    keys: &[String],
+    began: Instant,
 ) -> Result<(), Failure> {
-    let began = std::time::Instant::now();
-    expect_output(by, &format!("{LOCAL} set {key} '{value}' --ttl {TTL}"), &format!("{value}\n"))?;
-    if let Some(jump) = jump {
-        by.succeed(jump)?;
-    }
+    let not_expired = || began.elapsed() < Duration::from_secs(TTL - 5);
+    let all = |get: &str| keys.iter().map(|key| format!("{get} {key}")).collect::<Vec<_>>().join(" && ");
     for machine in machines {
         // A quorum read: a member may lag behind after its start.
-        let there = machine.execute(&format!("{LOCAL} get --quorum {key}"))?;
-        // The TTL has not expired yet.
-        if began.elapsed() < Duration::from_secs(TTL - 5) {
-            expect(there.code == 0, &format!("{key} on {}", machine.name()), &there.stderr)?;
+        let there = machine.execute(&all(&format!("{LOCAL} get --quorum")))?;
+        if not_expired() {
+            expect(there.code == 0, &format!("{keys:?} on {}", machine.name()), &there.stderr)?;
         }
     }
-    let early = Duration::from_secs(TTL / 2).checked_sub(began.elapsed());
-    std::thread::sleep(early.unwrap_or_default());
-    if began.elapsed() < Duration::from_secs(TTL - 5) {
-        by.succeed(&format!("{LOCAL} get {key}"))?;
+    let half = Duration::from_secs(TTL / 2).checked_sub(began.elapsed());
+    std::thread::sleep(half.unwrap_or_default());
+    if not_expired() {
+        by.succeed(&all(&format!("{LOCAL} get")))?;
     }
-    for machine in machines {
+    for (machine, key) in machines.iter().flat_map(|machine| keys.iter().map(move |key| (machine, key))) {
         machine.wait_until_fails(&format!("{LOCAL} get {key}"), SOON)?;
     }
     let gone = began.elapsed();
-    expect(gone < Duration::from_secs(TTL) + SOON, "it to go in its time", &format!("{gone:?}"))
+    expect(gone < Duration::from_secs(TTL) + SOON, "them to expire in time", &format!("{gone:?}"))
 }
 
 fn term_of(machine: &Machine<'_>) -> Result<String, Failure> {

@@ -22,6 +22,8 @@ pub const CLUSTER_PORTS: Scenario = Scenario {
 const TCP_PORTS: [u16; 4] = [2379, 4001, 2380, 7001];
 /// fleetd's `partition_port`.
 const UDP_PORT: u16 = 49154;
+const QUERY: &str = "/tmp/query";
+const FORGED_QUERY: &str = "/tmp/forged-query";
 /// The machine's address on another network, and that of its neighbour there, which is a network namespace.
 const OTHER_NETWORK: &str = "192.0.2.1";
 const LATE_ADDRESS: &str = "192.0.2.3";
@@ -65,8 +67,13 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
             }
         }
         let id = target.succeed("cat /etc/machine-id")?;
-        member.succeed(&partition_request("", &address, id.trim()))?;
-        target.fail(&partition_request(NEIGHBOUR, &address, id.trim()))?;
+        for machine in [&member, &target] {
+            machine.succeed(&write_query(id.trim()))?;
+        }
+        member.succeed(&send_query("", &address, QUERY))?;
+        // A valid one from another network, and one without the cluster's key.
+        target.fail(&send_query(NEIGHBOUR, &address, QUERY))?;
+        member.fail(&send_query("", &address, FORGED_QUERY))?;
         let member_address = member.node()?.address.to_string();
         // The last one by way of this machine, as whose traffic it arrives there.
         for address in addresses.into_iter().chain([member_address.as_str()]) {
@@ -130,10 +137,21 @@ fn connect(place: &str, address: &str, port: u16) -> String {
     format!("{place} timeout 5 bash -c '</dev/tcp/{address}/{port}'")
 }
 
-/// A request of fleetd's protocol between machines, and its response.
-fn partition_request(place: &str, address: &str, id: &str) -> String {
-    let ask = format!("exec 3<>/dev/udp/{address}/{UDP_PORT}; printf fleet2?12345678{id} >&3");
-    format!("{place} timeout 5 bash -c '{ask}; head -c 6 <&3' | grep -q fleet2")
+/// Queries of a fleetd to the machine `id`, as files: one that the cluster's key authenticates, and one of another key.
+fn write_query(id: &str) -> String {
+    let query = format!("fleet3?12345678{id}");
+    let tag = format!("printf {query} | openssl dgst -sha256 -mac HMAC -binary -macopt");
+    format!(
+        "key=$(etcdctl get /_coreos.com/fleet/fence/key | base64 -d | od -An -vtx1 | tr -d ' \\n') && \
+         {{ printf {query}; {tag} hexkey:$key | head -c 16; }} > {QUERY} && \
+         {{ printf {query}; {tag} hexkey:00 | head -c 16; }} > {FORGED_QUERY}"
+    )
+}
+
+/// Succeeds if the query gets a response. A datagram is one write.
+fn send_query(place: &str, address: &str, query: &str) -> String {
+    let send = format!("exec 3<>/dev/udp/{address}/{UDP_PORT}; cat {query} >&3");
+    format!("{place} timeout 5 bash -c '{send}; head -c 6 <&3' | grep -q fleet3")
 }
 
 /// The attack as a container makes it.
