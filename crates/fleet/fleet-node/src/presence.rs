@@ -40,6 +40,8 @@ impl<S: Store> Presence<'_, S> {
             let registration = self.register().await;
             // The view must include earlier writes before clients are served.
             self.registry.wait_for_index(registration.index).await;
+            // Now the view shows whether there is a key. The next heartbeat retries.
+            drop(self.ensure_fence_key().await);
             self.store_link.set_serving(Some(self.settings.clock.now()));
             match self.send_heartbeats(registration).await {
                 HeartbeatFailure::Store => {
@@ -79,7 +81,7 @@ impl<S: Store> Presence<'_, S> {
             match self.store.put(&key, &object, ttl, precondition.clone()).await {
                 Ok(index) => {
                     precondition = Precondition::Index(index);
-                    if self.put_companions().await.is_ok() && self.ensure_fence_key().await.is_ok() {
+                    if self.put_companions().await.is_ok() {
                         self.store_link.heartbeat_succeeded(sent);
                         return Registration { object, index };
                     }

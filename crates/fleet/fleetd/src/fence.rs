@@ -37,11 +37,11 @@ pub fn run() -> anyhow::Result<()> {
         ttl,
         saved_state: Some(memory),
         launched: kept.units(),
-        new_fence_key: machine::new_fence_key()?,
         clock: machine::clock(),
         jitter: Jitter(Arc::new(fastrand::f64)),
         version: VERSION.to_owned(),
         // Unused by the fence.
+        new_fence_key: machine::new_fence_key()?,
         public_ip: Arc::new(String::new),
         metadata: BTreeMap::new(),
         capacity: fleet_core::Capacity::default(),

@@ -120,11 +120,11 @@ where
                         Ok(received) => received,
                         Err(error) => return error,
                     };
-                    let key = (self.fence_key)();
-                    let request = key.and_then(|key| message::parse_request(&key, &self.me, &datagram[..length]));
+                    let Some(key) = (self.fence_key)() else { continue };
+                    let request = message::parse_request(&key, &self.me, &datagram[..length]);
                     let Some(nonce) = request else { continue };
                     if last_success.is_some_and(|ended| ended.elapsed() < MAX_READ_AGE) {
-                        self.respond(socket, from, &nonce, true).await;
+                        self.respond(socket, &key, from, &nonce, true).await;
                     } else {
                         if pending.is_empty() {
                             read = Some(Box::pin((self.has_store)())).into();
@@ -134,17 +134,25 @@ where
                 }
                 Some(has_store) = &mut read, if !pending.is_empty() => {
                     last_success = has_store.then(Instant::now);
-                    for (from, nonce) in pending.take() {
-                        self.respond(socket, from, &nonce, has_store).await;
+                    let requests = pending.take();
+                    let Some(key) = (self.fence_key)() else { continue };
+                    for (from, nonce) in requests {
+                        self.respond(socket, &key, from, &nonce, has_store).await;
                     }
                 }
             }
         }
     }
 
-    async fn respond(&self, socket: &UdpSocket, to: SocketAddr, nonce: &Nonce, has_store: bool) {
-        let Some(key) = (self.fence_key)() else { return };
-        let response = message::response(&key, nonce, &self.me, has_store);
+    async fn respond(
+        &self,
+        socket: &UdpSocket,
+        key: &FenceKey,
+        to: SocketAddr,
+        nonce: &Nonce,
+        has_store: bool,
+    ) {
+        let response = message::response(key, nonce, &self.me, has_store);
         if let Err(error) = socket.send_to(&response, to).await {
             tracing::debug!("responding to {to}: {error}");
         }
