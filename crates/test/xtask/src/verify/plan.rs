@@ -152,7 +152,7 @@ mod tests {
     use super::super::touched::Area;
     use super::*;
 
-    const AREA: Area = Area { packages: &["etcd"], paths: &[] };
+    const AREA: Area = Area { packages: &["etcd"], paths: &[], except: &[] };
 
     fn parts() -> Vec<Part> {
         let mut parts = vec![Part::new("tests/all", Kind::Always)];

@@ -36,6 +36,8 @@ pub struct Area {
     pub packages: &'static [&'static str],
     /// Files and folders below the checkout.
     pub paths: &'static [&'static str],
+    /// What of `paths` belongs to other areas.
+    pub except: &'static [&'static str],
 }
 
 impl Touched {
@@ -114,8 +116,9 @@ impl Touched {
         match self {
             Self::Everything(_) => true,
             Self::Some { files, packages } => {
+                let is_among = |file: &PathBuf, paths: &[&str]| paths.iter().any(|path| is_below(file, path));
                 area.packages.iter().any(|package| packages.contains(*package))
-                    || files.iter().any(|file| area.paths.iter().any(|path| is_below(file, path)))
+                    || files.iter().any(|file| is_among(file, area.paths) && !is_among(file, area.except))
             }
         }
     }
@@ -193,11 +196,8 @@ mod tests {
         paths: &'static [&'static str],
         expect: bool,
     ) {
-        assert_eq!(
-            touched(files).touches(Area { packages, paths }),
-            expect,
-            "{files:?} {packages:?} {paths:?}"
-        );
+        let area = Area { packages, paths, except: &["os/other"] };
+        assert_eq!(touched(files).touches(area), expect, "{files:?} {packages:?} {paths:?}");
     }
 
     #[test]
@@ -206,6 +206,8 @@ mod tests {
         check(&["crates/middle/src/lib.rs"], &["beside"], &[], true);
         check(&["crates/middle/src/lib.rs"], &["base"], &[], false);
         check(&["os/rootfs/etc/motd"], &["top"], &["os/"], true);
+        check(&["os/other.service"], &["top"], &["os/"], false);
+        check(&["os/other.service", "os/release.toml"], &["top"], &["os/"], true);
         check(&["docs/README.md"], &["top"], &["os/"], false);
         check(&["qemu/scenarios/fleet/bus.rs"], &[], &["qemu/scenarios/fleet"], true);
         check(&["qemu/scenarios/fleet.rs"], &[], &["qemu/scenarios/fleet"], true);
