@@ -125,7 +125,7 @@ fn running_on_host(line: &str) -> usize {
 
 pub const RESETS: Scenario = Scenario {
     name: "reset",
-    about: "keelson-reset makes the machine what it was before its first boot, and it boots",
+    about: "keelson-reset makes the machine what it was before its first boot, with --oem also the OEM partition",
     on: &[Qemu],
     run: resets,
     ..DEFAULTS
@@ -136,15 +136,43 @@ fn resets(context: &Context<'_>) -> Result<(), Failure> {
     let machine = context.machine(1);
     // Not the machine id, which systemd derives from a virtual machine's hardware.
     let identity = "sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
-    let before = machine.succeed(identity)?;
-    machine.write("/etc/left-behind", b"gone soon\n")?;
-    machine.write("/var/lib/left-behind", b"gone soon\n")?;
-    machine.succeed("sudo keelson-reset --yes --no-reboot")?;
-    machine.reboot()?;
-    machine.succeed("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
-    let after = machine.succeed(identity)?;
-    expect(before.lines().all(|line| !after.contains(line)), "new host keys", &after)?;
-    machine.fail("test -e /etc/left-behind || test -e /var/lib/left-behind")?;
+    // As an intruder who is root would, to be root again after a reset.
+    machine.write("/tmp/oem", b"#cloud-config\nwrite_files: [{path: /run/from-oem, content: yes}]\n")?;
+    machine.succeed(
+        "sudo sh -ec 'mount -o remount,rw /usr/share/oem; cp /tmp/oem /usr/share/oem/cloud-config.yml; \
+         mount -o remount,ro /usr/share/oem'",
+    )?;
+    for (flag, keeps_oem) in [("", true), ("--oem", false)] {
+        let before = machine.succeed(identity)?;
+        machine.write("/etc/left-behind", b"gone soon\n")?;
+        machine.write("/var/lib/left-behind", b"gone soon\n")?;
+        let output = machine.succeed(&format!("sudo keelson-reset --yes --no-reboot {flag} 2>&1"))?;
+        let kept = "kept on the OEM partition (--oem erases it): cloud-config.yml, update.conf\n";
+        expect(output.contains(kept) == keeps_oem, "what is kept", &output)?;
+        machine.reboot()?;
+        machine.succeed("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
+        let after = machine.succeed(identity)?;
+        expect(before.lines().all(|line| !after.contains(line)), "new host keys", &after)?;
+        machine.fail("test -e /etc/left-behind || test -e /var/lib/left-behind")?;
+        let from_oem = machine.execute("test -e /run/from-oem")?.code == 0;
+        expect(from_oem == keeps_oem, "the OEM partition's cloud-config only where it is kept", flag)?;
+    }
+    machine.succeed(
+        "sudo sh -ec 'mount -o remount,rw /usr/share/oem; test \"$(ls /usr/share/oem)\" = lost+found; \
+         touch /usr/share/oem/left-behind'",
+    )?;
+    // As a power cut leaves the disk in the middle of a reset.
+    machine.succeed(
+        "for label in OEM ROOT; do device=$(basename \"$(readlink -f /dev/disk/by-partlabel/$label)\"); \
+         sudo sfdisk --quiet --force --no-reread --delete \"/dev/$(lsblk -ndo PKNAME \"/dev/$device\")\" \
+         \"$(cat \"/sys/class/block/$device/partition\")\" || exit; done; sync",
+    )?;
+    machine.crash()?;
+    machine.start()?;
+    // In the boot that creates it the kernel does not know its name, so that it is mounted at the next one.
+    machine.succeed(
+        "sudo sh -ec 'mount /dev/disk/by-partlabel/OEM /mnt; test \"$(ls /mnt)\" = lost+found; umount /mnt'",
+    )?;
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
     expect(failed.trim().is_empty(), "no failed unit", &failed)
 }

@@ -34,6 +34,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const BOOT_COUNT_VARIABLE: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Set by `keelson-reset`: systemd-repart must recreate the root file system.
 const RESET_VARIABLE: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+/// The variable's content, attributes and UTF-16 text, if the OEM partition is to be erased, too.
+const RESET_WITH_OEM: [u8; 10] = [7, 0, 0, 0, b'o', 0, b'n', 0, 0, 0];
+/// Drop-in for the definition of the OEM partition in `os/rootfs/usr/lib/repart.d`, where systemd-repart looks for it.
+const OEM_DROP_IN: &str = "/sysusr/run/repart.d/40-oem.conf.d/10-reset.conf";
 /// Equal to that of `keelson-boot-limit.timer`.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// fsck(8): no errors, or errors corrected.
@@ -66,10 +70,13 @@ pub fn mount_node() -> Result<(), BootError> {
     let root_hash = root_hash(&line)?;
     run(Command::new("modprobe").arg("-a").args(MODULES))?;
     if mounts::mount_efi_variables()? {
-        if mounts::has_efi_variable(RESET_VARIABLE) {
+        if let Some(request) = mounts::efi_variable(RESET_VARIABLE) {
+            if request == RESET_WITH_OEM {
+                mounts::write_file(Path::new(OEM_DROP_IN), "[Partition]\nFactoryReset=yes\n")?;
+            }
             return Err(BootError::Reset);
         }
-        if mounts::has_efi_variable(BOOT_COUNT_VARIABLE) {
+        if mounts::efi_variable(BOOT_COUNT_VARIABLE).is_some() {
             limit_trial();
         }
     }

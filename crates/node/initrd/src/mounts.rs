@@ -78,9 +78,15 @@ pub fn mount_efi_variables() -> Result<bool, MountError> {
     Ok(true)
 }
 
-/// Whether the firmware has the variable `NAME-VENDOR`.
-pub fn has_efi_variable(name: &str) -> bool {
-    Path::new(EFI_VARIABLES).join(name).exists()
+/// Attributes and value of the firmware's variable `NAME-VENDOR`, if it has it.
+pub fn efi_variable(name: &str) -> Option<Vec<u8>> {
+    fs::read(Path::new(EFI_VARIABLES).join(name)).ok()
+}
+
+/// Writes a file and the folders above it.
+pub fn write_file(path: &Path, text: &str) -> Result<(), MountError> {
+    path.parent().map_or(Ok(()), make_folder)?;
+    fs::write(path, text).map_err(mount_error("write", path))
 }
 
 /// Replaces the node that device-mapper creates without udev with the link that udev would create.

@@ -91,6 +91,28 @@ fn reset_requires_confirmation() {
     assert!(machine.root().join(variable).exists());
 }
 
+#[test]
+fn reset_names_what_is_on_the_oem_partition() {
+    let efi = ("sys/firmware/efi/efivars/BootOrder-x", "");
+    let mounts = ("proc/self/mounts", "/dev/vda6 /usr/share/oem ext4 ro 0 0\n");
+    let config = ("usr/share/oem/cloud-config.yml", "");
+    let named = ("usr/share/oem/\u{1b}[2J", "");
+    let machine = Machine::new(&[efi, mounts, config, named]);
+    let kept = "kept on the OEM partition (--oem erases it): \\u{1b}[2J, cloud-config.yml\n";
+    check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 0, kept);
+    let output = machine.call("keelson-reset", &["--yes", "--no-reboot", "--oem"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("kept"));
+    check(&output, 0, "the next boot resets this machine");
+    // Then the reset would leave the partition as it is.
+    let machine = Machine::new(&[efi, config]);
+    check(
+        &machine.call("keelson-reset", &["--yes", "--oem"]),
+        1,
+        "hint: sudo systemctl start usr-share-oem.mount",
+    );
+    assert_eq!(fs::read_dir(machine.root().join("sys/firmware/efi/efivars")).unwrap().count(), 1);
+}
+
 /// The lock would stay with an ID that never returns, and a machine that keeps its ID would stay drained.
 #[test]
 fn reset_is_refused_while_locked_or_drained() {

@@ -3,6 +3,7 @@
 //! Only requests it: systemd-repart in the initrd of the next boot recreates the partitions marked
 //! `FactoryReset=yes`. The running system erases nothing, and both `/usr` slots are kept.
 
+mod oem;
 mod power;
 mod variable;
 
@@ -15,7 +16,7 @@ use clap::Parser;
 
 use crate::applet::{EXIT_FAILURE, EXIT_USAGE};
 use crate::root::Root;
-use variable::RequestError;
+use variable::{RequestError, Scope};
 
 /// locksmithd's `LockMarker`: this machine may hold the lock.
 const LOCK_MARKER: &str = "/var/lib/locksmith/lock-requested";
@@ -41,9 +42,11 @@ const EXAMPLES: &str = "Examples:
   sudo keelson-reset              ask for confirmation, then reset with a reboot
   sudo keelson-reset --yes        do not ask
   sudo keelson-reset --no-reboot  reset at the next boot
+  sudo keelson-reset --oem        also erase the platform's cloud-config and the channel
 
-Erased: /etc, /var, /home and everything else on the ROOT partition.
-Kept: the system in both slots, the OEM partition, the boot partition.";
+Erased: /etc, /var, /home and everything else on the ROOT partition; with --oem the OEM partition.
+Kept: the system in both slots, the boot partition; without --oem the OEM partition, whose cloud-config applies \
+as root at each boot.";
 
 /// Resets this machine to its state at the first boot: the next boot erases all local files.
 #[derive(Parser)]
@@ -52,6 +55,9 @@ struct Flags {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    /// Also erase the OEM partition: its cloud-config, and the channel (then `stable`) and update server in its update.conf
+    #[arg(long)]
+    oem: bool,
     /// Do not reboot now; the next boot resets the machine
     #[arg(long)]
     no_reboot: bool,
@@ -67,10 +73,25 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     if let Err(error) = variable::check(&flags.root) {
         return Ok(refuse(&error));
     }
+    let oem = match (oem::files(&flags.root), flags.oem) {
+        (Ok(files), _) => files,
+        (Err(error), true) => {
+            eprintln!(
+                "error: {}\nhint: sudo systemctl start usr-share-oem.mount, then retry; a machine without an OEM partition \
+                 needs no --oem",
+                service::error::chain(&error)
+            );
+            return Ok(ExitCode::from(EXIT_FAILURE));
+        }
+        (Err(_), false) => Vec::new(),
+    };
     let blocker = BLOCKERS.iter().find(|(marker, _)| flags.root.at(marker).exists());
     if let Some((_, message)) = blocker.filter(|_| !flags.ignore_lock) {
         eprintln!("{message}");
         return Ok(ExitCode::from(EXIT_FAILURE));
+    }
+    if !flags.oem && !oem.is_empty() {
+        eprintln!("kept on the OEM partition (--oem erases it): {}", oem.join(", "));
     }
     if !flags.yes {
         if !std::io::stdin().is_terminal() {
@@ -79,12 +100,13 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             );
             return Ok(ExitCode::from(EXIT_USAGE));
         }
-        if !confirmed()? {
+        if !confirmed(flags.oem)? {
             eprintln!("aborted, nothing was changed");
             return Ok(ExitCode::from(EXIT_FAILURE));
         }
     }
-    if let Err(error) = variable::request(&flags.root) {
+    let scope = if flags.oem { Scope::RootAndOem } else { Scope::Root };
+    if let Err(error) = variable::request(&flags.root, scope) {
         return Ok(refuse(&error));
     }
     if flags.no_reboot || !flags.root.is_machine() {
@@ -104,9 +126,10 @@ fn refuse(error: &RequestError) -> ExitCode {
     ExitCode::from(EXIT_FAILURE)
 }
 
-fn confirmed() -> Result<bool> {
+fn confirmed(oem: bool) -> Result<bool> {
+    let oem = if oem { ", and the OEM partition" } else { "" };
     eprint!(
-        "This erases /etc, /var, /home and all other local files of this machine.\nType `{CONFIRMATION}` to continue: "
+        "This erases /etc, /var, /home and all other local files of this machine{oem}.\nType `{CONFIRMATION}` to continue: "
     );
     std::io::stderr().flush()?;
     let mut reply = String::new();

@@ -16,9 +16,18 @@ const FOLDER: &str = "/sys/firmware/efi/efivars";
 const NAME: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
 /// Non-volatile, boot service access, runtime access.
 const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4;
+/// A boolean for systemd. The initrd of Keelson also erases the OEM partition if it is [`VALUE_WITH_OEM`].
 const VALUE: &str = "1";
+const VALUE_WITH_OEM: &str = "on";
 /// systemd stores the container type here.
 const CONTAINER: &str = "/run/systemd/container";
+
+/// What the next boot erases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Root,
+    RootAndOem,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -63,15 +72,19 @@ pub fn check(root: &Root) -> Result<(), RequestError> {
 }
 
 /// Sets the variable; idempotent.
-pub fn request(root: &Root) -> Result<(), RequestError> {
+pub fn request(root: &Root, scope: Scope) -> Result<(), RequestError> {
     check(root)?;
     let path = root.at(FOLDER).join(NAME);
-    set(&path, &content()).map_err(|source| RequestError::Write { path, source })
+    set(&path, &content(scope)).map_err(|source| RequestError::Write { path, source })
 }
 
 /// The attributes and the null-terminated UTF-16 text.
-fn content() -> Vec<u8> {
-    let text = VALUE.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+fn content(scope: Scope) -> Vec<u8> {
+    let value = match scope {
+        Scope::Root => VALUE,
+        Scope::RootAndOem => VALUE_WITH_OEM,
+    };
+    let text = value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
     ATTRIBUTES.to_le_bytes().into_iter().chain(text).collect()
 }
 
@@ -113,13 +126,15 @@ mod tests {
     #[test]
     fn variable_is_a_persistent_true() {
         let (_folder, root) = machine();
-        request(&root).unwrap();
+        request(&root, Scope::Root).unwrap();
         let path = root.at(FOLDER).join(NAME);
         assert_eq!(fs::read(&path).unwrap(), [7, 0, 0, 0, b'1', 0, 0, 0]);
-        request(&root).unwrap();
+        request(&root, Scope::Root).unwrap();
         fs::write(&path, [7, 0, 0, 0, b'0', 0, 0, 0]).unwrap();
-        request(&root).unwrap();
+        request(&root, Scope::Root).unwrap();
         assert_eq!(fs::read(&path).unwrap(), [7, 0, 0, 0, b'1', 0, 0, 0]);
+        request(&root, Scope::RootAndOem).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [7, 0, 0, 0, b'o', 0, b'n', 0, 0, 0]);
     }
 
     #[test]
@@ -127,7 +142,7 @@ mod tests {
         let (_folder, root) = machine();
         fs::create_dir_all(root.at("/run/systemd")).unwrap();
         fs::write(root.at(CONTAINER), "systemd-nspawn\n").unwrap();
-        let error = request(&root).unwrap_err();
+        let error = request(&root, Scope::Root).unwrap_err();
         assert!(error.to_string().contains("container (systemd-nspawn)"), "{error}");
         assert!(error.hint().unwrap().contains("destroy"));
         assert!(!root.at(FOLDER).join(NAME).exists());
@@ -137,10 +152,10 @@ mod tests {
     fn machine_without_efi_variables() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
-        assert!(matches!(request(&root), Err(RequestError::NoVariables(_))));
+        assert!(matches!(request(&root, Scope::Root), Err(RequestError::NoVariables(_))));
         fs::create_dir_all(root.at(FOLDER)).unwrap();
         assert!(
-            matches!(request(&root), Err(RequestError::NoVariables(_))),
+            matches!(request(&root, Scope::Root), Err(RequestError::NoVariables(_))),
             "an empty folder is no efivarfs"
         );
     }
@@ -149,7 +164,7 @@ mod tests {
     fn write_error_has_its_cause() {
         let (_folder, root) = machine();
         fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
-        let error = request(&root).unwrap_err();
+        let error = request(&root, Scope::Root).unwrap_err();
         assert!(service::error::chain(&error).contains(": "), "{}", service::error::chain(&error));
         assert!(matches!(error, RequestError::Write { .. }));
     }
