@@ -16,7 +16,7 @@ use clap::Parser;
 
 use crate::applet::{EXIT_FAILURE, EXIT_USAGE};
 use crate::root::Root;
-use variable::{RequestError, Scope};
+use variable::Scope;
 
 /// locksmithd's `LockMarker`: this machine may hold the lock.
 const LOCK_MARKER: &str = "/var/lib/locksmith/lock-requested";
@@ -71,27 +71,20 @@ struct Flags {
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(args);
     if let Err(error) = variable::check(&flags.root) {
-        return Ok(refuse(&error));
+        return Ok(refuse(&error, error.hint()));
     }
-    let oem = match (oem::files(&flags.root), flags.oem) {
-        (Ok(files), _) => files,
-        (Err(error), true) => {
-            eprintln!(
-                "error: {}\nhint: sudo systemctl start usr-share-oem.mount, then retry; a machine without an OEM partition \
-                 needs no --oem",
-                service::error::chain(&error)
-            );
-            return Ok(ExitCode::from(EXIT_FAILURE));
-        }
-        (Err(_), false) => Vec::new(),
+    let kept = match oem::files(&flags.root) {
+        Err(error) if flags.oem => return Ok(refuse(&error, error.hint())),
+        Ok(files) if !flags.oem => files,
+        _ => Vec::new(),
     };
     let blocker = BLOCKERS.iter().find(|(marker, _)| flags.root.at(marker).exists());
     if let Some((_, message)) = blocker.filter(|_| !flags.ignore_lock) {
         eprintln!("{message}");
         return Ok(ExitCode::from(EXIT_FAILURE));
     }
-    if !flags.oem && !oem.is_empty() {
-        eprintln!("kept on the OEM partition (--oem erases it): {}", oem.join(", "));
+    if !kept.is_empty() {
+        eprintln!("kept on the OEM partition (--oem erases it): {}", kept.join(", "));
     }
     if !flags.yes {
         if !std::io::stdin().is_terminal() {
@@ -107,7 +100,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     }
     let scope = if flags.oem { Scope::RootAndOem } else { Scope::Root };
     if let Err(error) = variable::request(&flags.root, scope) {
-        return Ok(refuse(&error));
+        return Ok(refuse(&error, error.hint()));
     }
     if flags.no_reboot || !flags.root.is_machine() {
         eprintln!("the next boot resets this machine");
@@ -118,9 +111,9 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse(error: &RequestError) -> ExitCode {
+fn refuse(error: &dyn std::error::Error, hint: Option<&str>) -> ExitCode {
     eprintln!("error: {}", service::error::chain(error));
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(EXIT_FAILURE)

@@ -18,6 +18,18 @@ pub enum OemError {
     Read { path: PathBuf, source: io::Error },
 }
 
+impl OemError {
+    /// What to do instead.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotMounted(_) => Some(
+                "sudo systemctl start usr-share-oem.mount, then retry; a machine without an OEM partition needs no --oem",
+            ),
+            Self::Read { .. } => None,
+        }
+    }
+}
+
 /// The names in its root folder, sorted, with control characters escaped.
 pub fn files(root: &Root) -> Result<Vec<String>, OemError> {
     let folder = root.at(FOLDER);

@@ -132,11 +132,15 @@ impl<'a> Run<'a> {
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
+    /// Whether the steps so far took much longer than recorded.
+    pub fn host_is_slow(&self) -> bool {
+        self.slowdown.get() >= SLOW
+    }
+
     /// Why a part that the run should include does not start: only a slow host is an excuse.
     pub fn out_of_time(&self) -> String {
-        let slowdown = self.slowdown.get();
-        if slowdown >= SLOW {
-            format!("{SLOW_HOST} {slowdown:.1} times slower than recorded")
+        if self.host_is_slow() {
+            format!("{SLOW_HOST} {:.1} times slower than recorded", self.slowdown.get())
         } else {
             "no time left, though the host is not slow".to_owned()
         }
@@ -213,10 +217,8 @@ impl<'a> Run<'a> {
         plan_text += &format!("{minutes:>7.0} min  one after the other\n");
         if self.size == Size::Ci && !self.is_named() {
             let slices = self.slices()?;
-            let (least, most) = (
-                slices.iter().fold(f64::MAX, |a, b| a.min(*b)),
-                slices.iter().fold(0.0, |a: f64, b| a.max(*b)),
-            );
+            let least = slices.iter().copied().fold(f64::MAX, f64::min);
+            let most = slices.iter().copied().fold(0.0, f64::max);
             let all: f64 = slices.iter().sum();
             plan_text += &format!(
                 "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
