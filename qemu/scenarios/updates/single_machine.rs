@@ -63,6 +63,12 @@ fn update(context: &Context<'_>) -> Result<(), Failure> {
     let idle = "LAST_CHECKED_TIME=0\nPROGRESS=0.000000\nCURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\nNEW_SIZE=0\n";
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status == idle, idle, &status)?;
+    // A client waits for an agent that hangs, and reports it.
+    machine.succeed(
+        "sudo systemctl kill -s STOP update-engine.service; \
+         (sleep 5; sudo systemctl kill -s CONT update-engine.service) & \
+         update_engine_client -status 2>&1 | grep 'Waiting for update_engine to respond (at most 25 s)'",
+    )?;
     // A release without a trusted signature is refused.
     let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(SECOND)))?;
     expect(refused.contains("there is no trusted root"), "a refusal without a root", &refused)?;

@@ -132,15 +132,11 @@ impl<'a> Run<'a> {
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
-    /// Whether the steps so far took much longer than recorded.
-    pub fn host_is_slow(&self) -> bool {
-        self.slowdown.get() >= SLOW
-    }
-
     /// Why a part that the run should include does not start: only a slow host is an excuse.
     pub fn out_of_time(&self) -> String {
-        if self.host_is_slow() {
-            format!("{SLOW_HOST} {:.1} times slower than recorded", self.slowdown.get())
+        let slowdown = self.slowdown.get();
+        if slowdown >= SLOW {
+            format!("{SLOW_HOST} {slowdown:.1} times slower than recorded")
         } else {
             "no time left, though the host is not slow".to_owned()
         }
