@@ -48,7 +48,7 @@ struct Outcome {
 }
 
 /// Number of concurrent scenarios. On nspawn nodes they mostly wait. Emulated machines saturate the processors: two at a
-/// time, seven scenarios took 620 s instead of 740 s, of which each machine took up to twice as long.
+/// time, seven scenarios took 620 s instead of the recorded 740 s, and some took twice as long as alone.
 fn jobs(back_end: &str) -> &'static str {
     if back_end == "nspawn" { "6" } else { "1" }
 }
