@@ -35,7 +35,17 @@ impl Part {
 /// The boot of a real disk image in every run: it asserts that dm-verity verifies `/usr`.
 const ALWAYS_ON_QEMU: &str = "boots";
 
+/// Packages of the machine itself.
 const MACHINE: &[&str] = &["node", "initrd", "coreos-cloudinit", "machines", "image"];
+/// Paths of the services whose scenarios run on nspawn machines in each run.
+const KV: &[&str] =
+    &["qemu/scenarios/kv", "units/usr/lib/systemd/system/etcd", "units/usr/lib/systemd/system/etcd2"];
+const FLEET: &[&str] = &[
+    "qemu/scenarios/fleet",
+    "units/usr/lib/systemd/system/fleet",
+    "units/usr/lib/systemd/system/fleet-fence",
+];
+const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
@@ -58,9 +68,9 @@ const AREAS: [(&str, Area); 7] = [
         },
     ),
     ("secure-boot", Area { packages: &["update-agent", "image"], paths: &["qemu/signing.rs"], except: &[] }),
-    ("kv", Area { packages: &["etcd", "etcdctl"], paths: &["qemu/scenarios/kv"], except: &[] }),
-    ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: &["qemu/scenarios/fleet"], except: &[] }),
-    ("locksmith", Area { packages: &["locksmithd"], paths: &["qemu/scenarios/locksmith"], except: &[] }),
+    ("kv", Area { packages: &["etcd", "etcdctl"], paths: KV, except: &[] }),
+    ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
+    ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
     (
         "attack",
         Area {
@@ -85,14 +95,7 @@ const AREAS: [(&str, Area); 7] = [
                 "qemu/scenarios/tutorials",
                 "cloud-config/",
             ],
-            // Each run exercises them on nspawn machines.
-            except: &[
-                "units/usr/lib/systemd/system/etcd",
-                "units/usr/lib/systemd/system/etcd2",
-                "units/usr/lib/systemd/system/fleet",
-                "units/usr/lib/systemd/system/fleet-fence",
-                "units/usr/lib/systemd/system/locksmithd",
-            ],
+            except: &[KV, FLEET, LOCKSMITH],
         },
     ),
 ];

@@ -36,8 +36,8 @@ pub struct Area {
     pub packages: &'static [&'static str],
     /// Files and folders below the checkout.
     pub paths: &'static [&'static str],
-    /// What of `paths` belongs to other areas.
-    pub except: &'static [&'static str],
+    /// The paths of other areas: what is below `paths` and below these belongs to those.
+    pub except: &'static [&'static [&'static str]],
 }
 
 impl Touched {
@@ -117,8 +117,9 @@ impl Touched {
             Self::Everything(_) => true,
             Self::Some { files, packages } => {
                 let is_among = |file: &PathBuf, paths: &[&str]| paths.iter().any(|path| is_below(file, path));
+                let is_of_others = |file: &PathBuf| area.except.iter().any(|paths| is_among(file, paths));
                 area.packages.iter().any(|package| packages.contains(*package))
-                    || files.iter().any(|file| is_among(file, area.paths) && !is_among(file, area.except))
+                    || files.iter().any(|file| is_among(file, area.paths) && !is_of_others(file))
             }
         }
     }
@@ -196,7 +197,7 @@ mod tests {
         paths: &'static [&'static str],
         expect: bool,
     ) {
-        let area = Area { packages, paths, except: &["os/other"] };
+        let area = Area { packages, paths, except: &[&["os/other"]] };
         assert_eq!(touched(files).touches(area), expect, "{files:?} {packages:?} {paths:?}");
     }
 
