@@ -191,17 +191,18 @@ impl<'a> Build<'a> {
         let took = step.done(&format!("root hash {}...{}{}", &hash[..4], &hash[60..], cached_mark(cached)));
         self.finish_step("image", took)?;
         Ok(Built {
+            checkout: checkout.to_owned(),
             version: self.release.full_version(),
             channel: self.options.channel.clone(),
             usr_root_hash: hash,
             raw: image.join("disk.raw"),
-            usr_erofs: usr.join("usr.erofs"),
-            uki: image.join("uki.efi"),
+            usr_erofs: usr.join(disk::USR),
+            uki: image.join(disk::UKI),
             release: self.release,
             usr_tree: system,
             tools: tools_tree,
             seconds: self.seconds,
-            _work: self.work,
+            work: self.work,
         })
     }
 
@@ -241,7 +242,6 @@ impl<'a> Build<'a> {
         };
         let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
         self.finish_step("packages", took)?;
-
         let started = Instant::now();
         let tools_tree = self.unpack_tree(Tree::Tools, &cache, |tree| Ok(make_mount_point(tree)?))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());

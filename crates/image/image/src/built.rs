@@ -10,6 +10,9 @@ use crate::work::{InUse, Work};
 /// remove them.
 #[derive(Debug)]
 pub struct Built {
+    /// The checkout, for `image/`.
+    pub checkout: PathBuf,
+    /// With its mark.
     pub version: String,
     pub channel: String,
     pub usr_root_hash: String,
@@ -25,7 +28,7 @@ pub struct Built {
     pub tools: PathBuf,
     /// Duration of each step in seconds, in order.
     pub seconds: Vec<(String, f64)>,
-    pub(crate) _work: Work,
+    pub(crate) work: Work,
 }
 
 impl Built {
@@ -44,6 +47,7 @@ impl Built {
     pub(crate) fn of_disk(work: &std::path::Path, raw: &std::path::Path) -> Self {
         let never = std::sync::atomic::AtomicBool::new(false);
         Self {
+            checkout: PathBuf::new(),
             version: "1.0.0".to_owned(),
             channel: "alpha".to_owned(),
             usr_root_hash: String::new(),
@@ -59,7 +63,7 @@ impl Built {
             tools: PathBuf::new(),
             seconds: Vec::new(),
             // invariant: no other process uses the test's folder.
-            _work: Work::open(work, &never, |_| ()).unwrap(),
+            work: Work::open(work, &never, |_| ()).unwrap(),
         }
     }
 }

@@ -21,8 +21,11 @@ const ROOT_HASH_DIGITS: usize = 64;
 /// Boot attempts before systemd-boot falls back to the previous version.
 const BOOT_TRIES: u32 = 3;
 /// File names of a slot's parts.
-const USR: &str = "usr.erofs";
-const VERITY: &str = "usr.verity";
+pub const USR: &str = "usr.erofs";
+pub const VERITY: &str = "usr.verity";
+pub const UKI: &str = "uki.efi";
+pub const LOADER: &str = "loader.efi";
+pub const KEYS: &str = "keys";
 /// The boot loader in the system's packages and in the tools tree.
 pub const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
@@ -101,10 +104,9 @@ fn is_root_hash(text: &str) -> bool {
 /// Writes `disk.raw` and `uki.efi` to `folder`; `usr` is the folder of [`build_usr`].
 pub fn build_disk(inputs: &DiskInputs<'_>, usr: &Path, folder: &Path) -> Result<(), DiskError> {
     let hash = root_hash(usr)?;
-    let (uki, loader) = (folder.join("uki.efi"), folder.join("loader.efi"));
+    let (uki, loader, keys) = (folder.join(UKI), folder.join(LOADER), folder.join(KEYS));
     build_uki(inputs, &hash, &uki)?;
     install_loader(inputs, &loader)?;
-    let keys = folder.join("keys");
     if let Some(sign) = inputs.sign {
         let request =
             KeyRequest { sign, base: inputs.base, epoch: inputs.release.epoch, tools: inputs.tools };
@@ -125,6 +127,8 @@ pub fn build_disk(inputs: &DiskInputs<'_>, usr: &Path, folder: &Path) -> Result<
         uki: &uki,
         loader: &loader,
         keys: inputs.sign.map(|_| &*keys),
+        oem: None,
+        size: None,
         tools: inputs.tools,
     };
     write_disk(&layout, folder)
@@ -153,6 +157,10 @@ pub struct Layout<'a> {
     pub loader: &'a Path,
     /// Folder with keys to enrol, which is copied to the ESP.
     pub keys: Option<&'a Path>,
+    /// Folder that is copied to the OEM partition.
+    pub oem: Option<&'a Path>,
+    /// Size of the disk in GiB; by default the smallest.
+    pub size: Option<u32>,
     pub tools: &'a Sandbox,
 }
 
@@ -165,6 +173,9 @@ pub fn write_disk(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
     let (esp, oem, definitions) = (folder.join("esp"), folder.join("oem"), folder.join("repart.d"));
     fill_esp(layout, &esp)?;
     make_folder(&oem)?;
+    if let Some(layer) = layout.oem {
+        apply_layer(layer, &oem)?;
+    }
     write_file(&oem.join("update.conf"), format!("GROUP={}\n", layout.channel).as_bytes(), 0o644)?;
     set_times(&esp, layout.epoch)?;
     set_times(&oem, layout.epoch)?;
@@ -184,7 +195,8 @@ pub fn write_disk(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
     }
     let seed = uuid("disk", layout.full_version);
     run(command(layout.tools, "systemd-repart")?
-        .args(["--offline=yes", "--empty=create", "--size=auto", "--dry-run=no", "--no-pager"])
+        .args(["--offline=yes", "--empty=create", "--dry-run=no", "--no-pager"])
+        .arg(layout.size.map_or_else(|| "--size=auto".to_owned(), |size| format!("--size={size}G")))
         .arg(format!("--seed={seed}"))
         .arg(format!("--definitions={}", definitions.display()))
         .arg(folder.join("disk.raw"))

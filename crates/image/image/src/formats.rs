@@ -1,34 +1,127 @@
-//! Writes the finished files: the disk in the requested formats, and the record of its build.
+//! The formats of finished images: what differs between them, as data.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sandbox::{Sandbox, SandboxError};
+use disk_formats::vmdk::Adapter;
 use serde::{Deserialize, Serialize};
 
-use crate::built::Built;
-use crate::disk_full::DiskFull;
-use crate::fetch::sha256_of;
-use crate::programs::Profile;
-use crate::sparse::copy_sparse;
-use crate::tool::{ToolError, run};
-use crate::tree::{PathContext, TreeError, make_folder};
-
+/// A format of a finished image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Format {
     Raw,
+    RawGz,
+    RawZst,
     Qcow2,
+    Vmdk,
+    Vdi,
+    Vhd,
+    /// For VirtualBox.
+    Ova,
+    /// An OVA for VMware.
+    Vmware,
+    Ec2,
+    Openstack,
+    Gce,
+    Azure,
 }
 
+const ALL: [Format; 13] = [
+    Format::Raw,
+    Format::RawGz,
+    Format::RawZst,
+    Format::Qcow2,
+    Format::Vmdk,
+    Format::Vdi,
+    Format::Vhd,
+    Format::Ova,
+    Format::Vmware,
+    Format::Ec2,
+    Format::Openstack,
+    Format::Gce,
+    Format::Azure,
+];
+
+/// Formats that users look for, and that are not built yet.
+const PLANNED: [&str; 7] = ["box", "box-libvirt", "iso", "pxe", "vagrant", "vhdx", "virtualbox"];
+
+/// How a raw disk becomes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Raw,
+    Gzip,
+    Zstd,
+    Qcow2,
+    Vmdk(Adapter),
+    Vdi,
+    FixedVhd,
+    /// An OVA of VirtualBox.
+    VirtualBoxOva,
+    /// An OVA of VMware.
+    VmwareOva,
+    /// Google's archive of a `disk.raw`.
+    SparseTarGz,
+}
+
+/// The disk inside of a file. Formats with equal ones share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DiskSpec {
+    /// Folder below `image/oem` whose files are on the OEM partition.
+    pub platform: Option<&'static str>,
+    /// Size of the disk in GiB; by default the smallest that has all partitions but ROOT. Importers that create disks of
+    /// the file's size leave ROOT the rest of this one.
+    pub size: Option<u32>,
+}
+
+/// Machines on a hypervisor: files store only what is written.
+const THIN: Option<u32> = Some(16);
+/// Clouds, where the size of a file is the least that an operator pays for. A whole number of GiB, as Google demands.
+const CLOUD: Option<u32> = Some(4);
+
 impl Format {
-    #[must_use]
-    pub fn extension(self) -> &'static str {
+    fn row(self) -> (&'static str, &'static str, Option<&'static str>, Option<u32>, Encoding) {
         match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
+            Self::Raw => ("raw", ".raw", None, None, Encoding::Raw),
+            Self::RawGz => ("raw.gz", ".raw.gz", None, None, Encoding::Gzip),
+            Self::RawZst => ("raw.zst", ".raw.zst", None, None, Encoding::Zstd),
+            Self::Qcow2 => ("qcow2", ".qcow2", None, None, Encoding::Qcow2),
+            Self::Vmdk => ("vmdk", ".vmdk", None, THIN, Encoding::Vmdk(Adapter::LsiLogic)),
+            Self::Vdi => ("vdi", "-virtualbox.vdi", Some("virtualbox"), THIN, Encoding::Vdi),
+            Self::Vhd => ("vhd", ".vhd", None, CLOUD, Encoding::FixedVhd),
+            Self::Ova => ("ova", "-virtualbox.ova", Some("virtualbox"), THIN, Encoding::VirtualBoxOva),
+            Self::Vmware => ("vmware", "-vmware.ova", Some("vmware"), THIN, Encoding::VmwareOva),
+            Self::Ec2 => ("ec2", "-ec2.vmdk", Some("ec2"), CLOUD, Encoding::Vmdk(Adapter::LsiLogic)),
+            Self::Openstack => ("openstack", "-openstack.qcow2", Some("openstack"), None, Encoding::Qcow2),
+            Self::Gce => ("gce", "-gce.tar.gz", Some("gce"), CLOUD, Encoding::SparseTarGz),
+            Self::Azure => ("azure", "-azure.vhd", Some("azure"), CLOUD, Encoding::FixedVhd),
         }
+    }
+
+    /// Its name on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// What follows `keelson-VERSION-CHANNEL` in the file's name.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        self.row().1
+    }
+
+    #[must_use]
+    pub fn disk(self) -> DiskSpec {
+        let (_, _, platform, size, _) = self.row();
+        DiskSpec { platform, size }
+    }
+
+    #[must_use]
+    pub fn encoding(self) -> Encoding {
+        self.row().4
+    }
+
+    fn names() -> String {
+        ALL.map(Self::name).join(", ")
     }
 }
 
@@ -36,154 +129,66 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "raw" => Ok(Self::Raw),
-            "qcow2" => Ok(Self::Qcow2),
-            "vmdk" | "vdi" | "ova" | "vagrant" | "pxe" => {
-                Err(format!("format {name} is not supported yet (expected raw or qcow2)"))
-            }
-            other => Err(format!("unknown format `{other}` (expected raw or qcow2)")),
-        }
+        let found = ALL.into_iter().find(|format| format.name() == name);
+        found.ok_or_else(|| match PLANNED.contains(&name) {
+            true => format!("format {name} is not supported yet (expected {})", Self::names()),
+            false => format!("unknown format `{name}` (expected {})", Self::names()),
+        })
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinishedFile {
-    pub path: PathBuf,
-    pub format: Format,
-    /// Allocated size, without holes.
-    pub bytes: u64,
-    pub sha256: String,
-}
+impl TryFrom<String> for Format {
+    type Error = String;
 
-/// The record beside the finished files: enough to reproduce and to compare them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    pub version: String,
-    pub channel: String,
-    /// Build profile of the programs.
-    #[serde(default)]
-    pub profile: Profile,
-    pub usr_root_hash: String,
-    /// SHA-256 of the raw disk.
-    pub disk_sha256: String,
-    /// SHA-256 of `os/packages.lock`.
-    pub lock_sha256: String,
-    /// The files in all formats, in order of creation.
-    pub files: Vec<FinishedFile>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    #[error("cannot write the image files")]
-    Tree(#[from] TreeError),
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    #[error("cannot write the build record")]
-    Record(#[from] serde_json::Error),
-    #[error("{full}")]
-    Full { full: DiskFull, source: Box<FormatError> },
-}
-
-/// Path of the record of `NAME.raw` or `NAME.qcow2`.
-#[must_use]
-pub fn record_path(file: &Path) -> PathBuf {
-    file.with_extension("json")
-}
-
-/// Writes the disk of `built` to `out` in each of `formats`, each file atomically.
-pub fn finish(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
-    write_all(built, formats, lock, out).map_err(|error| {
-        match DiskFull::from_error(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
-            Some(full) => FormatError::Full { full, source: Box::new(error) },
-            None => error,
-        }
-    })
-}
-
-fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
-    make_folder(out)?;
-    let out = fs::canonicalize(out).at(out)?;
-    let name = format!("keelson-{}-{}", built.version, built.channel);
-    let disk_sha256 = sha256_of(&built.raw).at(&built.raw)?;
-    let mut files = Vec::new();
-    for format in formats {
-        let path = out.join(format!("{name}.{}", format.extension()));
-        let partial = out.join(format!(".{name}.{}.partial", format.extension()));
-        let _partial = PartialFile(&partial);
-        match format {
-            Format::Raw => copy_sparse(&built.raw, &partial).at(&partial)?,
-            Format::Qcow2 => compress(built, &partial, &out)?,
-        }
-        let sha256 = match format {
-            Format::Raw => disk_sha256.clone(),
-            Format::Qcow2 => sha256_of(&partial).at(&partial)?,
-        };
-        fs::rename(&partial, &path).at(&path)?;
-        files.push(FinishedFile { bytes: allocated(&path)?, path, format: *format, sha256 });
-    }
-    let record = Record {
-        version: built.version.clone(),
-        channel: built.channel.clone(),
-        profile: built.release.profile,
-        usr_root_hash: built.usr_root_hash.clone(),
-        disk_sha256,
-        lock_sha256: sha256_of(lock).at(lock)?,
-        files,
-    };
-    let path = out.join(format!("{name}.json"));
-    let partial = out.join(format!(".{name}.json.partial"));
-    let _partial = PartialFile(&partial);
-    fs::write(&partial, serde_json::to_vec_pretty(&record)?).at(&partial)?;
-    fs::rename(&partial, &path).at(&path)?;
-    Ok(record)
-}
-
-/// A partial file. Drop removes it, so that a full disk does not stay full.
-struct PartialFile<'a>(&'a Path);
-
-impl Drop for PartialFile<'_> {
-    fn drop(&mut self) {
-        // The file does not exist after a success; after a failure the original error is reported.
-        fs::remove_file(self.0).unwrap_or_default();
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
     }
 }
 
-/// Uses one thread: the output must not depend on scheduling.
-fn compress(built: &Built, to: &Path, out: &Path) -> Result<(), FormatError> {
-    let folder = built.raw.parent().unwrap_or(Path::new("/"));
-    let tools = Sandbox::new(&built.tools)?.share(folder).share(out);
-    run(tools
-        .command("qemu-img")?
-        .args(["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"])
-        .arg(&built.raw)
-        .arg(to))?;
-    Ok(())
-}
-
-/// Allocated bytes of a file.
-fn allocated(path: &Path) -> Result<u64, TreeError> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(fs::metadata(path).at(path)?.blocks() * 512)
+impl From<Format> for String {
+    fn from(format: Format) -> Self {
+        format.name().to_owned()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
-    fn a_failed_format_leaves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let raw = folder.path().join("disk.raw");
-        fs::write(&raw, "disk").unwrap();
-        let out = folder.path().join("out");
-        // A directory at the target path.
-        fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
-        let built = Built::of_disk(&folder.path().join("work"), &raw);
-        finish(&built, &[Format::Raw], &raw, &out).unwrap_err();
-        let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
+    fn names_and_files_are_distinct() {
+        for of in [Format::name, Format::suffix] {
+            assert_eq!(ALL.map(of).into_iter().collect::<BTreeSet<_>>().len(), ALL.len());
+        }
+        for format in ALL {
+            assert_eq!(format.name().parse(), Ok(format));
+            let text = serde_json::to_string(&format).unwrap();
+            assert_eq!(serde_json::from_str::<Format>(&text).unwrap(), format);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_formats() {
+        let error = |name: &str| name.parse::<Format>().unwrap_err();
+        assert!(
+            error("qcow").starts_with("unknown format `qcow` (expected raw, raw.gz, "),
+            "{}",
+            error("qcow")
+        );
+        assert!(
+            error("iso").starts_with("format iso is not supported yet (expected raw, "),
+            "{}",
+            error("iso")
+        );
+    }
+
+    #[test]
+    fn every_platform_has_its_files() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../image/oem");
+        for platform in ALL.into_iter().filter_map(|format| format.disk().platform) {
+            assert!(folder.join(platform).join("oem-release").is_file(), "{platform}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::formats::{Format, Record, record_path};
+use crate::finish::{Record, record_of, record_path};
 use crate::tree::{PathContext, TreeError, make_folder, remove, write_file};
 use crate::verify::{Disk, VerifyError};
 use crate::work::Key;
@@ -16,6 +16,8 @@ const METADATA: &str = "about.json";
 const RAW: &str = "disk.raw";
 const EROFS: &str = "usr.erofs";
 const TREE: &str = "usr";
+/// Extensions of the disks that a folder is searched for, the quickest to import first.
+const DISKS: [&str; 2] = ["raw", "qcow2"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedImage {
@@ -41,7 +43,7 @@ pub enum ImportError {
     Verify(#[from] VerifyError),
     #[error("{path} is not an image manifest")]
     Metadata { path: PathBuf, source: serde_json::Error },
-    #[error("{folder} contains no {} or {} image", Format::Raw.extension(), Format::Qcow2.extension())]
+    #[error("{folder} contains no {} or {} image", DISKS[0], DISKS[1])]
     NoImage { folder: PathBuf },
     #[error("{folder} contains several images: use one of {}", .names.join(", "))]
     Ambiguous { folder: PathBuf, names: Vec<String> },
@@ -63,9 +65,8 @@ pub fn find_disk(path: &Path) -> Result<PathBuf, ImportError> {
     if !record && !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let formats = [Format::Raw, Format::Qcow2];
     let disk_beside = |record: &Path| {
-        let files = formats.iter().map(|format| record.with_extension(format.extension()));
+        let files = DISKS.map(|extension| record.with_extension(extension));
         files.into_iter().find(|file| file.is_file())
     };
     if record {
@@ -76,9 +77,7 @@ pub fn find_disk(path: &Path) -> Result<PathBuf, ImportError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).at(path)? {
         let file = entry.at(path)?.path();
-        let is_disk = formats
-            .iter()
-            .any(|format| file.extension().is_some_and(|extension| extension == format.extension()));
+        let is_disk = DISKS.iter().any(|disk| file.extension().is_some_and(|extension| extension == *disk));
         if is_disk && file.is_file() {
             found.push(record_path(&file));
         }
@@ -99,7 +98,7 @@ pub fn find_disk(path: &Path) -> Result<PathBuf, ImportError> {
     }
 }
 
-/// Extracts the parts of `file`, raw or qcow2, to `folder`, unless they exist. `tools` is a tools tree. `tree` also
+/// Extracts the parts of `file`, in any format, to `folder`, unless they exist. `tools` is a tools tree. `tree` also
 /// unpacks `/usr` to a folder.
 pub fn import(file: &Path, tools: &Path, folder: &Path, tree: bool) -> Result<ImportedImage, ImportError> {
     let metadata = folder.join(METADATA);
@@ -137,7 +136,7 @@ fn extract(file: &Path, tools: &Path, folder: &Path, tree: bool) -> Result<(), I
 }
 
 fn read_record(file: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(record_path(file)).ok()?).ok()
+    serde_json::from_slice(&fs::read(record_of(file)).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use object::{Object, ObjectSection};
 use sandbox::{Sandbox, SandboxError};
 use serde::Serialize;
 
+use crate::disk_file::{DiskFileError, raw_disk};
 use crate::enrolment;
 use crate::fetch::sha256_of;
-use crate::formats::{Record, record_path};
+use crate::finish::{Record, record_of};
 use crate::release::profile_in;
 use crate::signature::{self, Trust};
-use crate::sparse::{copy_part, copy_sparse};
+use crate::sparse::{copy_part, copy_sparse, digest};
 use crate::tool::{ToolError, run};
 use crate::tree::{PathContext, TreeError};
 
@@ -52,6 +53,8 @@ pub enum VerifyError {
     Tool(#[from] ToolError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    File(#[from] DiskFileError),
     #[error("cannot create a temporary folder for the partitions of the image")]
     Scratch(#[source] io::Error),
 }
@@ -77,7 +80,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// `file` is raw or qcow2; `tools` is the locked tools tree.
+    /// `file` has any of the formats; `tools` is the locked tools tree.
     pub fn open(file: &Path, tools: &Path) -> Result<Self, VerifyError> {
         Self::open_in(file, tools, &std::env::temp_dir())
     }
@@ -88,15 +91,7 @@ impl Disk {
         let scratch = tempfile::tempdir_in(parent).map_err(VerifyError::Scratch)?;
         let folder = file.parent().unwrap_or(Path::new("/"));
         let tools = Sandbox::new(tools)?.share(folder).share(scratch.path());
-        let mut magic = [0; 4];
-        let read = File::open(&file).and_then(|mut opened| opened.read(&mut magic)).at(&file)?;
-        let raw = if read == 4 && magic == *b"QFI\xfb" {
-            let raw = scratch.path().join("disk.raw");
-            run(tools.command("qemu-img")?.args(["convert", "-O", "raw"]).arg(&file).arg(&raw))?;
-            raw
-        } else {
-            file
-        };
+        let raw = raw_disk(&file, scratch.path(), &tools)?;
         let bad = |source| VerifyError::Table { path: raw.clone(), source };
         let table = gpt::GptConfig::new().writable(false).open(&raw).map_err(bad)?;
         let partitions = table
@@ -306,7 +301,7 @@ impl Disk {
 
     /// Compares the raw disk with the record of its build.
     fn check_record(&self, file: &Path) -> Result<Check, VerifyError> {
-        let path = record_path(file);
+        let path = record_of(file);
         let record = match record_at(&path) {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(check("record of the build", true, format!("none at {}", path.display()))),
@@ -314,9 +309,14 @@ impl Disk {
                 return Ok(check("record of the build", false, format!("{}: {reason}", path.display())));
             }
         };
-        let sha256 = sha256_of(&self.raw).at(&self.raw)?;
-        let detail = format!("disk {sha256}, expected {}", record.disk_sha256);
-        Ok(check("record of the build", sha256 == record.disk_sha256, detail))
+        // Records of earlier versions, and files under another name, have the SHA-256 only.
+        let listed = record.file(file).filter(|listed| !listed.disk_digest.is_empty());
+        let (found, expected) = match listed {
+            Some(listed) => (digest(&self.raw), &listed.disk_digest),
+            None => (sha256_of(&self.raw), &record.disk_sha256),
+        };
+        let (name, found) = ("record of the build", found.at(&self.raw)?);
+        Ok(check(name, found == *expected, format!("disk {found}, expected {expected}")))
     }
 }
 

@@ -145,6 +145,14 @@ impl Work {
         Ok(result)
     }
 
+    /// An empty folder for temporary files of `kind`; the next build removes what a crash leaves in it.
+    pub fn scratch(&self, kind: &str) -> Result<Scratch, TreeError> {
+        let folder = self.folder.join(kind).join(PARTIAL);
+        remove(&folder)?;
+        make_folder(&folder)?;
+        Ok(Scratch { folder })
+    }
+
     fn remove_old(&self, kind_folder: &Path) -> Result<(), TreeError> {
         let mut results = Vec::new();
         for entry in fs::read_dir(kind_folder).at(kind_folder)? {
@@ -159,6 +167,26 @@ impl Work {
             }
         }
         Ok(())
+    }
+}
+
+/// A folder that is removed when this is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: PathBuf,
+}
+
+impl Scratch {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left is removed when the work folder is opened.
+        remove(&self.folder).unwrap_or_default();
     }
 }
 

@@ -295,6 +295,8 @@ impl ImageBuilder<'_> {
             loader: &self.tools.path.join(BOOT_LOADER),
             // Channels provide no signed boot loader and no keys: their images do not support Secure Boot.
             keys: None,
+            oem: None,
+            size: None,
             tools: &tools,
         };
         let tools_key = self.tools.path.file_name().unwrap_or_default().to_string_lossy();

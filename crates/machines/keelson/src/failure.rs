@@ -97,7 +97,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.downcast_ref::<ImageError>().is_some() {
             return Some(
-                "set --image to a disk that keelson image build wrote (raw or qcow2), or to its folder; without --image, \
+                "set --image to a disk that keelson image build wrote, or to its folder; without --image, \
                  keelson up builds an image from the checkout"
                     .to_owned(),
             );

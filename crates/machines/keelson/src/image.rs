@@ -12,7 +12,8 @@ use anyhow::{Context as _, bail};
 use image::build::{LockedTools, Options, build};
 use image::diff::{Change, diff};
 use image::enrolment::SigningKey;
-use image::formats::{Format, finish};
+use image::finish::finish;
+use image::formats::Format;
 use image::lock::{Lock, Request};
 use image::mirror::Mirrors;
 use image::programs::Profile;
@@ -28,7 +29,7 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  keelson image build --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image cves keelson-9999.1.0-alpha.qcow2\n  keelson image lock --check"
+    after_help = "Examples:\n  keelson image build --out dist\n  keelson image build --format ova --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image cves keelson-9999.1.0-alpha.qcow2\n  keelson image lock --check"
 )]
 pub struct Flags {
     #[command(subcommand)]
@@ -75,7 +76,8 @@ struct BuildFlags {
     /// Build profile of the programs: node, as in releases, or quick, for development
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
     profile: Profile,
-    /// Comma-separated list of formats to write
+    /// Comma-separated list of formats: raw, raw.gz, raw.zst, qcow2, vmdk, vdi, vhd, ova (VirtualBox), vmware, ec2,
+    /// openstack, gce, azure
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
     /// PEM key that signs for Secure Boot; its certificate has the same path with the extension .crt
@@ -139,12 +141,10 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     // Absolute and without symbolic links, for steps that run in another folder and for messages.
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = std::fs::canonicalize(&out).context("--out")?;
-    let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
-    let names: Vec<String> = record
-        .files
-        .iter()
-        .map(|file| format!("{} {} MiB", file.format.extension(), file.bytes >> 20))
-        .collect();
+    let lock = checkout.join("os/packages.lock");
+    let record = finish(&built, &flags.format, &lock, &out, |format| step.set(format.name()))?;
+    let names: Vec<String> =
+        record.files.iter().map(|file| format!("{} {} MiB", file.format.name(), file.bytes >> 20)).collect();
     let took = step.done(&names.join(", "));
     if context.json {
         let mut seconds = json!({ "total": started.elapsed().as_secs_f64(), "formats": took.as_secs_f64() });
@@ -159,6 +159,9 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     }
     let lines = record.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path.display()));
     output::print(lines.collect::<String>())?;
+    for file in &record.files {
+        context.progress.note(&format!("import {}: {}", file.format.name(), file.import));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod faults;
+mod formats;
 mod harness;
 mod incremental;
 mod interruptions;

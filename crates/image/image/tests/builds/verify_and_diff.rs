@@ -7,7 +7,7 @@ use std::process::Command;
 
 use image::build::Options;
 use image::fetch::sha256_of;
-use image::formats::record_path;
+use image::finish::record_path;
 use image::import::import;
 use image::sparse::copy_sparse;
 use image::verify::copy_with_flipped_byte;
@@ -30,7 +30,8 @@ fn damaged_file(name: &str) -> PathBuf {
     folder_path.join(format!("{name}.raw"))
 }
 
-fn failed(file: &Path) -> Vec<String> {
+/// Names of the checks of `image verify` that failed.
+pub fn failed(file: &Path) -> Vec<String> {
     failed_with(file, &[])
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::figure::Figure;
 use crate::command::{require_success, show_and_read};
 use crate::keelson;
+use crate::workspace::Workspace;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// Has space for several gigabytes; `/tmp` may be a tmpfs.
@@ -22,6 +23,8 @@ const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 /// A file below `/usr` that allows comments.
 const CHANGED_FILE: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
 const CHANGED_PROGRAM: &str = "node";
+/// The image builder's list of the crates that the programs contain, beside them.
+const LINKED_CRATES: &str = "crates.json";
 
 pub fn figures(root: &Path) -> Result<Vec<Figure>> {
     let folder = Path::new(WORK_FOLDER).join(format!("keelson-bench-{}", std::process::id()));
@@ -116,11 +119,18 @@ impl Bench {
         for name in SOURCES {
             copy(&root.join(name), &bench.checkout)?;
         }
+        // With the same manifests the recorded list of linked crates is valid.
+        for package in Workspace::load(root)?.packages {
+            copy_manifest(root, &package.manifest_path, &bench.checkout)?;
+        }
+        for name in ["Cargo.toml", "Cargo.lock"] {
+            copy_manifest(root, &root.join(name), &bench.checkout)?;
+        }
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         fs::create_dir_all(bench.programs.join("node")).context("cannot make the programs' folder")?;
         for entry in fs::read_dir(root.join(target).join("node")).context("where are the programs?")? {
             let path = entry.context("cannot list the programs")?.path();
-            if path.is_file() && path.extension().is_none() {
+            if path.is_file() && (path.extension().is_none() || path.ends_with(LINKED_CRATES)) {
                 copy(&path, &bench.programs.join("node"))?;
             }
         }
@@ -142,6 +152,16 @@ impl Bench {
         content.extend_from_slice(b"# benchmark\n");
         fs::write(file, content).with_context(|| format!("cannot change {}", file.display()))
     }
+}
+
+/// Copies a file to the same relative path.
+fn copy_manifest(root: &Path, manifest: &Path, checkout: &Path) -> Result<()> {
+    let failed = || format!("cannot copy {}", manifest.display());
+    let to = checkout.join(manifest.strip_prefix(root).with_context(failed)?);
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(failed)?;
+    }
+    fs::copy(manifest, to).map(|_| ()).with_context(failed)
 }
 
 fn copy(from: &Path, into: &Path) -> Result<()> {

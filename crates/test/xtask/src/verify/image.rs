@@ -14,14 +14,17 @@ use crate::keelson;
 use crate::workspace::Workspace;
 
 /// Part of the step, and the modules of the test binary that it runs. All tests of a run share a first build.
-const MODULES: [(&str, &[&str]); 2] = [
+const MODULES: [(&str, &[&str]); 3] = [
     (USUAL, &["same_bytes", "verify_and_diff", "packages", "vulnerabilities"]),
     (FAULTS, &["incremental", "interruptions", "faults"]),
+    (FORMATS, &["formats"]),
 ];
 /// The image is the same bytes wherever it is built; damage to it or its packages is found.
 pub const USUAL: &str = "usual";
 /// Builds that are interrupted, repeated or without space.
 pub const FAULTS: &str = "faults";
+/// Images for all hypervisors and clouds.
+pub const FORMATS: &str = "formats";
 /// The test of [`USUAL`]'s modules that takes several minutes: two whole checkouts, including cargo's work.
 pub const TWO_CHECKOUTS: &str = "two-checkouts";
 const TWO_CHECKOUTS_TEST: &str = "same_bytes::two_whole_checkouts";

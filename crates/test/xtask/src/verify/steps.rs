@@ -136,6 +136,7 @@ fn image_parts() -> Vec<Part> {
             format!("image/{}", image::FAULTS),
             Kind::Touched(Area { packages: BUILDER, paths: &[], except: &[] }),
         ),
+        Part::new(format!("image/{}", image::FORMATS), Kind::Long),
         Part::new(format!("image/{}", image::TWO_CHECKOUTS), Kind::Long),
     ]
 }

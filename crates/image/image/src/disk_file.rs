@@ -1,0 +1,199 @@
+//! The raw disk inside of a finished file of any format, which its content identifies.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use disk_formats::vhd;
+use sandbox::Sandbox;
+
+use crate::tool::{ToolError, run};
+use crate::tree::{PathContext, TreeError};
+
+/// Layers of the deepest format: a compressed archive of a disk image.
+const LAYERS: usize = 4;
+const SPARSE_BLOCK: usize = 64 << 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DiskFileError {
+    #[error("cannot read the image")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::SandboxError),
+    #[error("{path} is an archive without a disk")]
+    NoDisk { path: PathBuf },
+    #[error("{path} contains an archive in an archive")]
+    Nested { path: PathBuf },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Or anything else: the reader of its partition table decides.
+    Raw,
+    Gzip,
+    Zstd,
+    Tar,
+    /// A disk image that qemu-img reads under this name.
+    Image(&'static str),
+}
+
+/// Returns `file` itself if it is a raw disk, otherwise the disk in `scratch`. The sandbox shares both folders.
+pub fn raw_disk(file: &Path, scratch: &Path, tools: &Sandbox) -> Result<PathBuf, DiskFileError> {
+    let mut path = file.to_owned();
+    for layer in 0..LAYERS {
+        let kind = kind(&path).at(&path)?;
+        let to = scratch.join(format!("layer-{layer}"));
+        match kind {
+            Kind::Raw => return Ok(path),
+            Kind::Gzip => unpack(flate2::bufread::MultiGzDecoder::new(open(&path)?), &to).at(&path)?,
+            Kind::Zstd => {
+                let decoder = zstd::Decoder::with_buffer(open(&path)?).at(&path)?;
+                unpack(decoder, &to).at(&path)?;
+            }
+            Kind::Tar => {
+                if !extract(&path, &to).at(&path)? {
+                    return Err(DiskFileError::NoDisk { path: file.to_owned() });
+                }
+            }
+            Kind::Image(format) => {
+                run(tools
+                    .command("qemu-img")?
+                    .args(["convert", "-f", format, "-O", "raw"])
+                    .arg(&path)
+                    .arg(&to))?;
+            }
+        }
+        // A layer in between takes as much space as the disk.
+        if path != file {
+            std::fs::remove_file(&path).at(&path)?;
+        }
+        path = to;
+    }
+    Err(DiskFileError::Nested { path: file.to_owned() })
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, TreeError> {
+    Ok(BufReader::new(File::open(path).at(path)?))
+}
+
+fn kind(path: &Path) -> io::Result<Kind> {
+    let mut file = File::open(path)?;
+    let mut start = Vec::new();
+    (&file).take(512).read_to_end(&mut start)?;
+    let found = match &*start {
+        [b'Q', b'F', b'I', 0xfb, ..] => Kind::Image("qcow2"),
+        [b'K', b'D', b'M', b'V', ..] => Kind::Image("vmdk"),
+        [0x1f, 0x8b, ..] => Kind::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Kind::Zstd,
+        start if start.starts_with(b"<<< ") => Kind::Image("vdi"),
+        start if start.get(257..262) == Some(b"ustar") => Kind::Tar,
+        _ => Kind::Raw,
+    };
+    let length = file.metadata()?.len();
+    if found == Kind::Raw && length > vhd::FOOTER as u64 {
+        file.seek(SeekFrom::Start(length - vhd::FOOTER as u64))?;
+        let mut cookie = [0; 8];
+        file.read_exact(&mut cookie)?;
+        if cookie == *vhd::COOKIE {
+            return Ok(Kind::Image("vpc"));
+        }
+    }
+    Ok(found)
+}
+
+/// Writes the content to a sparse file.
+fn unpack(mut content: impl Read, to: &Path) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(SPARSE_BLOCK, File::create(to)?);
+    let mut block = vec![0; SPARSE_BLOCK];
+    let mut length = 0;
+    loop {
+        let mut filled = 0;
+        while filled < block.len() {
+            match content.read(&mut block[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        if filled == 0 {
+            break;
+        }
+        length += filled as u64;
+        if block[..filled].iter().all(|byte| *byte == 0) {
+            out.seek(SeekFrom::Start(length))?;
+        } else {
+            out.write_all(&block[..filled])?;
+        }
+    }
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.set_len(length)
+}
+
+/// Writes the archive's disk, a `.vmdk` or a `disk.raw`; `false` if there is none.
+fn extract(archive: &Path, to: &Path) -> io::Result<bool> {
+    let mut archive = tar::Archive::new(File::open(archive)?);
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let path = entry.path()?.into_owned();
+        if path.extension().is_some_and(|extension| extension == "vmdk" || extension == "raw") {
+            unpack(entry, to)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use disk_formats::archive::Ustar;
+    use std::fs;
+
+    fn check(content: &[u8], expected: Result<&[u8], &str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, scratch) = (folder.path().join("file"), folder.path().join("scratch"));
+        fs::create_dir(&scratch).unwrap();
+        fs::write(&file, content).unwrap();
+        // No case runs a tool.
+        let tools = Sandbox::new(Path::new("/")).unwrap();
+        let found = raw_disk(&file, &scratch, &tools).map(|path| fs::read(path).unwrap());
+        let found = found.map_err(|error| error.to_string());
+        match (&found, expected) {
+            (Ok(found), Ok(expected)) => assert!(found == expected),
+            (Err(found), Err(expected)) => assert!(found.ends_with(expected), "{found}"),
+            _ => panic!("{found:?}"),
+        }
+        assert!(fs::read_dir(&scratch).unwrap().count() <= 1, "layers in between are left");
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(content).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+        let mut archive = Ustar::new(Vec::new(), 0);
+        archive.add(name, content.len() as u64, content).unwrap();
+        archive.finish().unwrap()
+    }
+
+    #[test]
+    fn the_disk_is_found_below_all_layers() {
+        let mut disk = vec![0; 300_000];
+        disk[150_000] = 7;
+        check(&disk, Ok(&disk));
+        check(&gzip(&disk), Ok(&disk));
+        check(&zstd::encode_all(&*disk, 1).unwrap(), Ok(&disk));
+        check(&gzip(&archive("disk.raw", &disk)), Ok(&disk));
+        check(b"", Ok(b""));
+    }
+
+    #[test]
+    fn what_has_no_disk_is_an_error() {
+        check(&archive("readme.txt", b"text"), Err("file is an archive without a disk"));
+        let nested = (0..LAYERS).fold(b"disk".to_vec(), |content, _| gzip(&content));
+        check(&nested, Err("file contains an archive in an archive"));
+        check(&gzip(b"disk")[..15], Err("cannot read the image"));
+    }
+}

@@ -1,0 +1,269 @@
+//! Writes the finished files: the disk in the requested formats, and the record of its build.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::built::Built;
+use crate::disk_full::DiskFull;
+use crate::encode::{EncodeError, Source};
+use crate::fetch::sha256_of;
+use crate::formats::{DiskSpec, Encoding, Format};
+use crate::import_line::import_line;
+use crate::platform_disk::{PlatformDiskError, write_platform_disk};
+use crate::programs::Profile;
+use crate::sparse::digest;
+use crate::tree::{PathContext, TreeError, make_folder};
+
+/// Folder of the platforms' OEM files, below the checkout.
+const OEM: &str = "image/oem";
+/// Temporary files in the work folder.
+const SCRATCH: &str = "formats";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedFile {
+    pub path: PathBuf,
+    pub format: Format,
+    /// Allocated size, without holes.
+    pub bytes: u64,
+    pub sha256: String,
+    /// Bytes that a machine sees.
+    #[serde(default)]
+    pub virtual_size: u64,
+    /// [`digest`] of the raw disk inside. The disk is not the record's if its OEM partition or its size differs.
+    #[serde(default)]
+    pub disk_digest: String,
+    /// Platform whose files are on the OEM partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oem: Option<String>,
+    /// Firmware that the disk boots with.
+    #[serde(default)]
+    pub boot: Vec<String>,
+    /// What to type at the target.
+    #[serde(default)]
+    pub import: String,
+}
+
+/// The record beside the finished files: enough to reproduce and to compare them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub version: String,
+    pub channel: String,
+    /// Build profile of the programs.
+    #[serde(default)]
+    pub profile: Profile,
+    pub usr_root_hash: String,
+    /// SHA-256 of the raw disk.
+    pub disk_sha256: String,
+    /// SHA-256 of `os/packages.lock`.
+    pub lock_sha256: String,
+    /// The files in all formats, in the order requested.
+    pub files: Vec<FinishedFile>,
+}
+
+impl Record {
+    /// The entry of `file`, by its name.
+    #[must_use]
+    pub fn file(&self, file: &Path) -> Option<&FinishedFile> {
+        self.files.iter().find(|listed| listed.path.file_name() == file.file_name())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("cannot write the image files")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Disk(#[from] PlatformDiskError),
+    #[error("cannot write the build record")]
+    Record(#[from] serde_json::Error),
+    #[error("{full}")]
+    Full { full: DiskFull, source: Box<FormatError> },
+}
+
+/// Path of the record of `NAME.raw` or `NAME.qcow2`.
+#[must_use]
+pub fn record_path(file: &Path) -> PathBuf {
+    file.with_extension("json")
+}
+
+/// Path of the record of any file: that of [`record_path`], or another one that lists the file, as `NAME.json` does
+/// `NAME.raw.zst` and `NAME-PLATFORM.ova`.
+pub(crate) fn record_of(file: &Path) -> PathBuf {
+    let own = record_path(file);
+    if own.exists() {
+        return own;
+    }
+    let lists = |path: &PathBuf| {
+        let record = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        record.is_some_and(|record| record.file(file).is_some())
+    };
+    let twice = record_path(&file.with_extension(""));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let shared = name.rsplit_once('-').map(|(name, _)| file.with_file_name(format!("{name}.json")));
+    [Some(twice), shared].into_iter().flatten().find(lists).unwrap_or(own)
+}
+
+/// Writes the image of `built` to `out` in each of `formats`, each file atomically. `report` is called with each format
+/// before it is written.
+pub fn finish(
+    built: &Built,
+    formats: &[Format],
+    lock: &Path,
+    out: &Path,
+    report: impl FnMut(Format),
+) -> Result<Record, FormatError> {
+    write_all(built, formats, lock, out, report).map_err(|error| {
+        match DiskFull::from_error(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
+            Some(full) => FormatError::Full { full, source: Box::new(error) },
+            None => error,
+        }
+    })
+}
+
+fn write_all(
+    built: &Built,
+    formats: &[Format],
+    lock: &Path,
+    out: &Path,
+    mut report: impl FnMut(Format),
+) -> Result<Record, FormatError> {
+    make_folder(out)?;
+    let out = fs::canonicalize(out).at(out)?;
+    let name = format!("keelson-{}-{}", built.version, built.channel);
+    let disk_sha256 = sha256_of(&built.raw).at(&built.raw)?;
+    let mut files = Vec::new();
+    // Formats with the same disk share it: it takes as much space as the raw image.
+    let mut specs: Vec<DiskSpec> = formats.iter().map(|format| format.disk()).collect();
+    specs.sort_unstable();
+    specs.dedup();
+    for spec in specs {
+        let scratch = built.work.scratch(SCRATCH)?;
+        let own = DiskSpec { platform: None, size: None } != spec;
+        let raw = if own {
+            let oem = spec.platform.map(|platform| built.checkout.join(OEM).join(platform));
+            write_platform_disk(built, oem.as_deref(), spec.size, scratch.folder())?;
+            scratch.folder().join("disk.raw")
+        } else {
+            built.raw.clone()
+        };
+        let source = Source {
+            raw: &raw,
+            digest: digest(&raw).at(&raw)?,
+            sha256: (!own).then_some(&*disk_sha256),
+            release: &built.release,
+            name: &name,
+            tools: &built.tools,
+            scratch: scratch.folder(),
+        };
+        for format in formats.iter().filter(|format| format.disk() == spec) {
+            report(*format);
+            files.push(write_file(&source, *format, &out)?);
+        }
+    }
+    files.sort_by_key(|file| formats.iter().position(|format| *format == file.format));
+    let record = Record {
+        version: built.version.clone(),
+        channel: built.channel.clone(),
+        profile: built.release.profile,
+        usr_root_hash: built.usr_root_hash.clone(),
+        disk_sha256,
+        lock_sha256: sha256_of(lock).at(lock)?,
+        files,
+    };
+    let path = out.join(format!("{name}.json"));
+    let partial = out.join(format!(".{name}.json.partial"));
+    let _partial = PartialFile(&partial);
+    fs::write(&partial, serde_json::to_vec_pretty(&record)?).at(&partial)?;
+    fs::rename(&partial, &path).at(&path)?;
+    Ok(record)
+}
+
+fn write_file(source: &Source<'_>, format: Format, out: &Path) -> Result<FinishedFile, FormatError> {
+    let name = format!("{}{}", source.name, format.suffix());
+    let path = out.join(&name);
+    let partial = out.join(format!(".{name}.partial"));
+    let _partial = PartialFile(&partial);
+    source.encode(format.encoding(), &name, &partial)?;
+    let sha256 = match source.sha256.filter(|_| format.encoding() == Encoding::Raw) {
+        Some(known) => known.to_owned(),
+        None => sha256_of(&partial).at(&partial)?,
+    };
+    fs::rename(&partial, &path).at(&path)?;
+    Ok(FinishedFile {
+        bytes: allocated(&path)?,
+        format,
+        sha256,
+        virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
+        disk_digest: source.digest.clone(),
+        oem: format.disk().platform.map(str::to_owned),
+        boot: vec!["uefi".to_owned()],
+        import: import_line(format, &name),
+        path,
+    })
+}
+
+/// A partial file. Drop removes it, so that a full disk does not stay full.
+struct PartialFile<'a>(&'a Path);
+
+impl Drop for PartialFile<'_> {
+    fn drop(&mut self) {
+        // The file does not exist after a success; after a failure the original error is reported.
+        fs::remove_file(self.0).unwrap_or_default();
+    }
+}
+
+/// Allocated bytes of a file.
+fn allocated(path: &Path) -> Result<u64, TreeError> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(path).at(path)?.blocks() * 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_format_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("disk.raw");
+        fs::write(&raw, "disk").unwrap();
+        let out = folder.path().join("out");
+        // A directory at the target path.
+        fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
+        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        finish(&built, &[Format::Raw], &raw, &out, |_| ()).unwrap_err();
+        let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
+    }
+
+    #[test]
+    fn a_record_lists_the_files_as_requested() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("disk.raw");
+        fs::write(&raw, "disk").unwrap();
+        let out = folder.path().join("out");
+        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        let mut reported = Vec::new();
+        let formats = [Format::RawZst, Format::Raw];
+        let record = finish(&built, &formats, &raw, &out, |format| reported.push(format)).unwrap();
+        let listed: Vec<_> = record.files.iter().map(|file| file.format).collect();
+        assert_eq!((listed, reported), (formats.to_vec(), formats.to_vec()));
+        let [compressed, disk] = &*record.files else { panic!("{record:?}") };
+        assert_eq!((&disk.sha256, disk.virtual_size), (&record.disk_sha256, 4));
+        assert_eq!(compressed.disk_digest, disk.disk_digest);
+        assert_ne!(compressed.sha256, disk.sha256);
+        for file in &record.files {
+            assert!(record_of(&file.path).exists(), "{file:?}");
+            assert!(!file.import.is_empty());
+            assert_eq!(sha256_of(&file.path).unwrap(), file.sha256);
+        }
+        assert_eq!(
+            record_of(&out.join("keelson-1.0.0-alpha-copy.raw")),
+            out.join("keelson-1.0.0-alpha-copy.json")
+        );
+    }
+}

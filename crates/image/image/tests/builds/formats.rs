@@ -1,0 +1,50 @@
+//! Every format of `image build`: the same bytes elsewhere, and a whole image inside.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Build, Finished, first};
+use crate::verify_and_diff::failed;
+
+const ALL: &str = "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,ec2,openstack,gce,azure";
+
+fn digests(finished: &Finished) -> BTreeMap<&str, &str> {
+    ALL.split(',').map(|format| (format, finished.sha256(format))).collect()
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify --all image"]
+fn all_formats_contain_the_image_and_are_the_same_elsewhere() {
+    let build = |name: &str| Build { formats: ALL, ..Build::resumed(name, &[]) };
+    let here = build("formats").in_shell(&[], "umask 077; exec \"$@\"");
+    let finished = here.run();
+    for format in ALL.split(',') {
+        assert_eq!(failed(&finished.path(format)), [""; 0], "{format}");
+    }
+    let sizes = |format: &str| finished.file(format)["virtual_size"].as_u64().unwrap();
+    assert_eq!((sizes("ova"), sizes("azure")), (16 << 30, 4 << 30));
+    assert_eq!(finished.sha256("raw"), first().finished.sha256("raw"));
+    let mut elsewhere = build("formats in a folder of another length");
+    elsewhere.environment = vec![("TZ", "Asia/Kathmandu".into()), ("LANG", "tr_TR.UTF-8".into())];
+    assert_eq!(digests(&elsewhere.run()), digests(&finished));
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify --all image"]
+fn a_format_that_is_killed_leaves_no_file_and_is_written_by_the_next_build() {
+    let build = Build { formats: "vmdk", ..Build::resumed("formats-killed", &[]) };
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(&build.out).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut running = build.start();
+    running.wait_until("a partial disk", |_| names().iter().any(|name| name.ends_with(".vmdk.partial")));
+    kill(Pid::from_raw(running.child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    assert!(!running.end().status.success());
+    assert!(names().iter().all(|name| name.starts_with('.')), "{:?}", names());
+    let finished = build.run();
+    assert_eq!(failed(&finished.path("vmdk")), [""; 0]);
+    assert!(names().iter().all(|name| !name.contains("partial")), "{:?}", names());
+}
