@@ -139,11 +139,14 @@ const ODD: &str = "#cloud-config\nhostname: odd\ncoreos: {units: [{name: tell.se
 
 pub const ODD_MACHINE: Scenario = Scenario {
     name: "odd-machine",
-    about: "with user-data by fw_cfg, a clock in 1970 and keelson.autologin, a machine comes up and is logged in",
+    about: "with user-data by fw_cfg, a clock in 1970, QEMU's oldest processor and keelson.autologin, a machine comes up and is logged in",
     on: &[Qemu],
     user_data: Some(ODD),
     datasource: Datasource::FwCfg,
     qemu_arguments: &[
+        // Without SSE 4.2, and without the processor's SHA-256.
+        "-cpu",
+        "qemu64",
         "-rtc",
         "base=1970-01-01T00:00:00",
         "-smbios",

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::thread;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -17,6 +18,10 @@ use crate::geometry::Geometry;
 
 /// Bytes of a grain.
 const GRAIN: usize = 64 << 10;
+/// Grains that are compressed at a time, by all processors.
+const BATCH: usize = 256;
+/// Twice as fast as the default, for files that are larger by a fortieth.
+const LEVEL: u32 = 4;
 const GRAIN_SECTORS: u64 = GRAIN as u64 / SECTOR;
 /// Grains of a table.
 const TABLE: usize = 512;
@@ -107,13 +112,12 @@ pub fn write(disk: &File, descriptor: &Descriptor<'_>, out: impl Write) -> Resul
     out.write(&text)?;
     out.pad_to(GRAIN as u64)?;
     let mut tables = Tables { directory: Vec::new(), current: vec![0; TABLE] };
+    let mut batch = Vec::with_capacity(BATCH);
     for_each(disk, GRAIN, |number, grain| {
-        while tables.directory.len() as u64 != number / TABLE as u64 {
-            tables.finish(&mut out)?;
-        }
-        tables.current[(number % TABLE as u64) as usize] = out.position()?;
-        write_grain(&mut out, number, grain)
+        batch.push((number, grain.to_vec()));
+        if batch.len() == BATCH { write_grains(&mut batch, &mut tables, &mut out) } else { Ok(()) }
     })?;
+    write_grains(&mut batch, &mut tables, &mut out)?;
     while tables.directory.len() as u64 != capacity.div_ceil((TABLE * GRAIN) as u64) {
         tables.finish(&mut out)?;
     }
@@ -130,16 +134,43 @@ pub fn write(disk: &File, descriptor: &Descriptor<'_>, out: impl Write) -> Resul
     Ok(())
 }
 
-/// The marker of a grain, its sector on the disk and its size, precede the content in the same sector.
-fn write_grain(out: &mut Sectors<impl Write>, number: u64, grain: &[u8]) -> io::Result<()> {
-    let mut content = ZlibEncoder::new(Vec::with_capacity(GRAIN), Compression::default());
+/// Writes the grains of `batch`, numbers and contents, and empties it.
+fn write_grains(
+    batch: &mut Vec<(u64, Vec<u8>)>,
+    tables: &mut Tables,
+    out: &mut Sectors<impl Write>,
+) -> io::Result<()> {
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        let parts = batch.chunks_mut(BATCH.div_ceil(threads));
+        let running: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter_mut().try_for_each(|(_, grain)| compress(grain))))
+            .collect();
+        // Propagates a panic.
+        running
+            .into_iter()
+            .try_for_each(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    for (number, content) in batch.drain(..) {
+        while tables.directory.len() as u64 != number / TABLE as u64 {
+            tables.finish(out)?;
+        }
+        tables.current[(number % TABLE as u64) as usize] = out.position()?;
+        // The marker, the sector on the disk and the size, precedes the content in the same sector.
+        let size = u32::try_from(content.len()).map_err(io::Error::other)?;
+        out.write(&(number * GRAIN_SECTORS).to_le_bytes())?;
+        out.write(&size.to_le_bytes())?;
+        out.write(&content)?;
+        out.pad_to(SECTOR)?;
+    }
+    Ok(())
+}
+
+fn compress(grain: &mut Vec<u8>) -> io::Result<()> {
+    let mut content = ZlibEncoder::new(Vec::with_capacity(GRAIN), Compression::new(LEVEL));
     content.write_all(grain)?;
-    let content = content.finish()?;
-    let size = u32::try_from(content.len()).map_err(io::Error::other)?;
-    out.write(&(number * GRAIN_SECTORS).to_le_bytes())?;
-    out.write(&size.to_le_bytes())?;
-    out.write(&content)?;
-    out.pad_to(SECTOR)
+    *grain = content.finish()?;
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]

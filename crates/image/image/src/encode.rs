@@ -25,6 +25,8 @@ const PROCESSORS: u16 = 2;
 const MEMORY: u32 = 2048;
 /// Level of zstd: higher ones save little of programs that are compiled already, and take several times as long.
 const ZSTD_LEVEL: i32 = 9;
+/// Level of gzip: twice as fast as the default, for files that are larger by a fortieth.
+const GZIP_LEVEL: u32 = 4;
 /// Name of the only member in Google's archives.
 const GCE_DISK: &str = "disk.raw";
 
@@ -64,7 +66,7 @@ impl Source<'_> {
             Encoding::Raw => copy_sparse(self.raw, to).at(to)?,
             Encoding::Gzip => self.compress(to, |disk, out| {
                 // Without a time and a name.
-                let mut out = GzBuilder::new().write(out, Compression::default());
+                let mut out = GzBuilder::new().write(out, Compression::new(GZIP_LEVEL));
                 io::copy(&mut &*disk, &mut out)?;
                 out.finish()?.flush()
             })?,
@@ -75,7 +77,7 @@ impl Source<'_> {
                 out.finish()?.flush()
             })?,
             Encoding::SparseTarGz => self.compress(to, |disk, out| {
-                let mut out = GzBuilder::new().write(out, Compression::default());
+                let mut out = GzBuilder::new().write(out, Compression::new(GZIP_LEVEL));
                 write_sparse(disk, GCE_DISK, self.release.epoch, &mut out)?;
                 out.finish()?.flush()
             })?,
