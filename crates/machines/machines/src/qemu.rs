@@ -86,13 +86,15 @@ impl Qemu {
     }
 
     fn make_disk(&self, cluster: &Cluster, disk: &Path) -> Result<(), BackendError> {
+        let raw = &cluster.image.raw;
+        let image = raw.metadata().map_err(|source| BackendError::Make { path: raw.clone(), source })?.len();
         let output = self
             .tools()?
             .command("qemu-img")?
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
-            .arg(&cluster.image.raw)
+            .arg(raw)
             .arg(disk)
-            .arg(format!("{}G", limits::DISK_GIB))
+            .arg(disk_size(image).to_string())
             .stdin(Stdio::null())
             .output()
             .map_err(|source| BackendError::Run("qemu-img", source))?;
@@ -280,5 +282,22 @@ fn remove(path: &Path) -> Result<(), BackendError> {
             Err(BackendError::Make { path: path.to_path_buf(), source: error })
         }
         _ => Ok(()),
+    }
+}
+
+/// Bytes of a machine's disk, whose image has `image` bytes. A platform's image may be larger than the default: cut, it
+/// would have no valid partition table.
+fn disk_size(image: u64) -> u64 {
+    image.max(u64::from(limits::DISK_GIB) << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_image_is_not_cut() {
+        assert_eq!(disk_size(3 << 30), 8 << 30);
+        assert_eq!(disk_size(16 << 30), 16 << 30);
     }
 }
