@@ -139,7 +139,7 @@ const ODD: &str = "#cloud-config\nhostname: odd\ncoreos: {units: [{name: tell.se
 
 pub const ODD_MACHINE: Scenario = Scenario {
     name: "odd-machine",
-    about: "with user-data by fw_cfg, a clock in 1970, QEMU's oldest processor and keelson.autologin, a machine comes up and is logged in",
+    about: "with user-data by fw_cfg, a clock in 1970, QEMU's oldest processor and keelson.autologin, a machine boots and is logged in",
     on: &[Qemu],
     user_data: Some(ODD),
     datasource: Datasource::FwCfg,

@@ -34,9 +34,9 @@ impl<W: Write> Ustar<W> {
     pub fn add(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
         let mut header = header(Header::new_ustar(), EntryType::Regular, self.time);
         header.set_size(size);
-        let mut content = Exactly { content, missing: size };
+        let mut content = content.take(size);
         self.archive.append_data(&mut header, name, &mut content)?;
-        if content.missing == 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if content.limit() == 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Ends the archive and returns the output.
@@ -45,21 +45,6 @@ impl<W: Write> Ustar<W> {
     /// Those of the output.
     pub fn finish(self) -> io::Result<W> {
         self.archive.into_inner()
-    }
-}
-
-/// A reader of at most `missing` bytes.
-struct Exactly<R> {
-    content: R,
-    missing: u64,
-}
-
-impl<R: Read> Read for Exactly<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.missing).unwrap_or(into.len()).min(into.len());
-        let count = self.content.read(&mut into[..most])?;
-        self.missing -= count as u64;
-        Ok(count)
     }
 }
 

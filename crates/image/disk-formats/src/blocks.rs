@@ -54,7 +54,8 @@ fn next_data(disk: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
 }
 
 /// Whether a block contains only zeros.
-fn is_zero(block: &[u8]) -> bool {
+#[must_use]
+pub fn is_zero(block: &[u8]) -> bool {
     // The C library compares slices: quick in a build without optimization too.
     block.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }

@@ -65,7 +65,7 @@ fn a_stream_optimized_vmdk_has_the_disk_s_content() {
         check("vmdk", "disk.vmdk", |disk, out| {
             let descriptor = Descriptor {
                 file_name: "disk.vmdk",
-                content: ContentId::from_digest([7; 32]),
+                content: ContentId::new(7),
                 uuid: "6f0e4a2c-0000-8000-8000-000000000001",
                 adapter,
             };

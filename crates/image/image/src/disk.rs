@@ -282,13 +282,21 @@ fn partition_uuid(digits: &str) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..32]].join("-")
 }
 
-/// A UUID that is derived from a name (RFC 9562, version 8).
+/// A UUID that is derived from a name, as text.
 #[must_use]
 pub fn uuid(kind: &str, name: &str) -> String {
-    let mut bytes = Sha256::digest(format!("keelson\0{kind}\0{name}"));
+    partition_uuid(&hex(&uuid_bytes(kind, name)))
+}
+
+/// A UUID that is derived from a name (RFC 9562, version 8).
+#[must_use]
+pub fn uuid_bytes(kind: &str, name: &str) -> [u8; 16] {
+    let digest = Sha256::digest(format!("keelson\0{kind}\0{name}"));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    partition_uuid(&hex(&bytes)[..32])
+    bytes
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use disk_formats::blocks::is_zero;
 use disk_formats::vhd;
 use sandbox::Sandbox;
 
@@ -120,7 +121,7 @@ fn unpack(mut content: impl Read, to: &Path) -> io::Result<()> {
             break;
         }
         length += filled as u64;
-        if block[..filled].iter().all(|byte| *byte == 0) {
+        if is_zero(&block[..filled]) {
             out.seek(SeekFrom::Start(length))?;
         } else {
             out.write_all(&block[..filled])?;

@@ -9,7 +9,7 @@ use crate::built::Built;
 use crate::disk_full::DiskFull;
 use crate::encode::{EncodeError, Source};
 use crate::fetch::sha256_of;
-use crate::formats::{DiskSpec, Encoding, Format};
+use crate::formats::{DiskSpec, Encoding, Format, PLAIN};
 use crate::import_line::import_line;
 use crate::platform_disk::{PlatformDiskError, write_platform_disk};
 use crate::programs::Profile;
@@ -142,7 +142,7 @@ fn write_all(
     specs.dedup();
     for spec in specs {
         let scratch = built.work.scratch(SCRATCH)?;
-        let own = DiskSpec { platform: None, size: None } != spec;
+        let own = spec != PLAIN;
         let raw = if own {
             let oem = spec.platform.map(|platform| built.checkout.join(OEM).join(platform));
             write_platform_disk(built, oem.as_deref(), spec.size, scratch.folder())?;

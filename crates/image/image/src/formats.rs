@@ -78,22 +78,36 @@ const THIN: Option<u32> = Some(16);
 /// Clouds, where the size of a file is the least that an operator pays for. A whole number of GiB, as Google demands.
 const CLOUD: Option<u32> = Some(4);
 
+/// The disk of a build, without a platform.
+pub const PLAIN: DiskSpec = DiskSpec { platform: None, size: None };
+
+const fn platform(name: &'static str, size: Option<u32>) -> DiskSpec {
+    DiskSpec { platform: Some(name), size }
+}
+
+/// What differs between formats.
+struct Row(&'static str, &'static str, DiskSpec, Encoding);
+
 impl Format {
-    fn row(self) -> (&'static str, &'static str, Option<&'static str>, Option<u32>, Encoding) {
+    fn row(self) -> Row {
         match self {
-            Self::Raw => ("raw", ".raw", None, None, Encoding::Raw),
-            Self::RawGz => ("raw.gz", ".raw.gz", None, None, Encoding::Gzip),
-            Self::RawZst => ("raw.zst", ".raw.zst", None, None, Encoding::Zstd),
-            Self::Qcow2 => ("qcow2", ".qcow2", None, None, Encoding::Qcow2),
-            Self::Vmdk => ("vmdk", ".vmdk", None, THIN, Encoding::Vmdk(Adapter::LsiLogic)),
-            Self::Vdi => ("vdi", "-virtualbox.vdi", Some("virtualbox"), THIN, Encoding::Vdi),
-            Self::Vhd => ("vhd", ".vhd", None, CLOUD, Encoding::FixedVhd),
-            Self::Ova => ("ova", "-virtualbox.ova", Some("virtualbox"), THIN, Encoding::VirtualBoxOva),
-            Self::Vmware => ("vmware", "-vmware.ova", Some("vmware"), THIN, Encoding::VmwareOva),
-            Self::Ec2 => ("ec2", "-ec2.vmdk", Some("ec2"), CLOUD, Encoding::Vmdk(Adapter::LsiLogic)),
-            Self::Openstack => ("openstack", "-openstack.qcow2", Some("openstack"), None, Encoding::Qcow2),
-            Self::Gce => ("gce", "-gce.tar.gz", Some("gce"), CLOUD, Encoding::SparseTarGz),
-            Self::Azure => ("azure", "-azure.vhd", Some("azure"), CLOUD, Encoding::FixedVhd),
+            Self::Raw => Row("raw", ".raw", PLAIN, Encoding::Raw),
+            Self::RawGz => Row("raw.gz", ".raw.gz", PLAIN, Encoding::Gzip),
+            Self::RawZst => Row("raw.zst", ".raw.zst", PLAIN, Encoding::Zstd),
+            Self::Qcow2 => Row("qcow2", ".qcow2", PLAIN, Encoding::Qcow2),
+            Self::Vmdk => {
+                Row("vmdk", ".vmdk", DiskSpec { size: THIN, ..PLAIN }, Encoding::Vmdk(Adapter::LsiLogic))
+            }
+            Self::Vdi => Row("vdi", "-virtualbox.vdi", platform("virtualbox", THIN), Encoding::Vdi),
+            Self::Vhd => Row("vhd", ".vhd", DiskSpec { size: CLOUD, ..PLAIN }, Encoding::FixedVhd),
+            Self::Ova => Row("ova", "-virtualbox.ova", platform("virtualbox", THIN), Encoding::VirtualBoxOva),
+            Self::Vmware => Row("vmware", "-vmware.ova", platform("vmware", THIN), Encoding::VmwareOva),
+            Self::Ec2 => Row("ec2", "-ec2.vmdk", platform("ec2", CLOUD), Encoding::Vmdk(Adapter::LsiLogic)),
+            Self::Openstack => {
+                Row("openstack", "-openstack.qcow2", platform("openstack", None), Encoding::Qcow2)
+            }
+            Self::Gce => Row("gce", "-gce.tar.gz", platform("gce", CLOUD), Encoding::SparseTarGz),
+            Self::Azure => Row("azure", "-azure.vhd", platform("azure", CLOUD), Encoding::FixedVhd),
         }
     }
 
@@ -111,13 +125,12 @@ impl Format {
 
     #[must_use]
     pub fn disk(self) -> DiskSpec {
-        let (_, _, platform, size, _) = self.row();
-        DiskSpec { platform, size }
+        self.row().2
     }
 
     #[must_use]
     pub fn encoding(self) -> Encoding {
-        self.row().4
+        self.row().3
     }
 
     fn names() -> String {

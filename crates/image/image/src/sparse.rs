@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use disk_formats::blocks::for_each;
 use nix::unistd::{Whence, lseek};
 use sha2::{Digest, Sha256};
 
@@ -40,33 +41,13 @@ pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<
 /// Hex SHA-256 over all blocks that are not zero, with their offsets. Holes and zeros are equivalent, and holes are
 /// not read. Comparable with other results of this function only.
 pub fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut hash = Sha256::new_with_prefix(length.to_le_bytes());
-    let end = i64::try_from(length).map_err(io::Error::other)?;
-    let block = i64::try_from(DIGEST_BLOCK).map_err(io::Error::other)?;
-    let (mut at, mut buffer) = (0, vec![0; DIGEST_BLOCK]);
-    while at < end {
-        let data = match lseek(&file, at, Whence::SeekData) {
-            Ok(data) => data,
-            Err(nix::errno::Errno::ENXIO) => break,
-            Err(error) => return Err(error.into()),
-        };
-        let hole = lseek(&file, data, Whence::SeekHole)?;
-        // Data ranges depend on the file system, so blocks are aligned to the start of the file.
-        at = data - data % block;
-        file.seek(SeekFrom::Start(at.unsigned_abs()))?;
-        while at < hole {
-            let rest = usize::try_from(end - at).unwrap_or(DIGEST_BLOCK).min(DIGEST_BLOCK);
-            let bytes = &mut buffer[..rest];
-            file.read_exact(bytes)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                hash.update(at.to_le_bytes());
-                hash.update(&*bytes);
-            }
-            at += block;
-        }
-    }
+    let file = File::open(path)?;
+    let mut hash = Sha256::new_with_prefix(file.metadata()?.len().to_le_bytes());
+    for_each(&file, DIGEST_BLOCK, |number, block| {
+        hash.update((number * DIGEST_BLOCK as u64).to_le_bytes());
+        hash.update(block);
+        Ok(())
+    })?;
     Ok(hex(&hash.finalize()))
 }
 

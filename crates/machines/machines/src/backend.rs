@@ -65,6 +65,8 @@ pub trait Backend: Send + Sync {
 pub enum BackendError {
     #[error("cannot create {path}")]
     Make { path: PathBuf, source: io::Error },
+    #[error("cannot read the image {path}")]
+    ReadImage { path: PathBuf, source: io::Error },
     #[error("{program} failed: {message}")]
     Tool { program: &'static str, message: String },
     #[error("cannot use the tools tree")]

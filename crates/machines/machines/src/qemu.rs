@@ -87,7 +87,8 @@ impl Qemu {
 
     fn make_disk(&self, cluster: &Cluster, disk: &Path) -> Result<(), BackendError> {
         let raw = &cluster.image.raw;
-        let image = raw.metadata().map_err(|source| BackendError::Make { path: raw.clone(), source })?.len();
+        let image =
+            raw.metadata().map_err(|source| BackendError::ReadImage { path: raw.clone(), source })?.len();
         let output = self
             .tools()?
             .command("qemu-img")?
