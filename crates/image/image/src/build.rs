@@ -202,6 +202,7 @@ impl<'a> Build<'a> {
             usr_tree: system,
             tools: tools_tree,
             seconds: self.seconds,
+            cancel: self.options.cancel.clone(),
             work: self.work,
         })
     }

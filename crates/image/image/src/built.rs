@@ -1,6 +1,8 @@
 //! The result of a build.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::release::Release;
 use crate::tree::TreeError;
@@ -28,6 +30,7 @@ pub struct Built {
     pub tools: PathBuf,
     /// Duration of each step in seconds, in order.
     pub seconds: Vec<(String, f64)>,
+    pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) work: Work,
 }
 
@@ -45,7 +48,6 @@ impl Built {
 impl Built {
     /// A build that contains only a disk.
     pub(crate) fn of_disk(work: &std::path::Path, raw: &std::path::Path) -> Self {
-        let never = std::sync::atomic::AtomicBool::new(false);
         Self {
             checkout: PathBuf::new(),
             version: "1.0.0".to_owned(),
@@ -62,8 +64,9 @@ impl Built {
             usr_tree: PathBuf::new(),
             tools: PathBuf::new(),
             seconds: Vec::new(),
+            cancel: Arc::default(),
             // invariant: no other process uses the test's folder.
-            work: Work::open(work, &never, |_| ()).unwrap(),
+            work: Work::open(work, &AtomicBool::new(false), |_| ()).unwrap(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use disk_formats::archive::{Ustar, write_sparse};
 use disk_formats::ovf::{self, DISK_FILE, Machine};
@@ -57,6 +58,34 @@ pub struct Source<'a> {
     pub tools: &'a Path,
     /// For temporary files.
     pub scratch: &'a Path,
+    /// Ends the encoding of a format when it is set.
+    pub cancel: &'a AtomicBool,
+}
+
+/// A file that cannot be written any more once `cancel` is set.
+struct Output<'a> {
+    file: File,
+    cancel: &'a AtomicBool,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cancel.load(Ordering::Relaxed) {
+            // Writers repeat a write that failed with `Interrupted`.
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Output<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 impl Source<'_> {
@@ -99,11 +128,15 @@ impl Source<'_> {
     fn stream(
         &self,
         to: &Path,
-        write: impl FnOnce(&File, &mut BufWriter<File>) -> io::Result<()>,
+        write: impl FnOnce(&File, &mut BufWriter<Output<'_>>) -> io::Result<()>,
     ) -> Result<(), EncodeError> {
         let disk = File::open(self.raw).at(self.raw)?;
-        let mut out = BufWriter::new(File::create(to).at(to)?);
+        let mut out = self.create(to).at(to)?;
         Ok(write(&disk, &mut out).at(to)?)
+    }
+
+    fn create(&self, to: &Path) -> io::Result<BufWriter<Output<'_>>> {
+        Ok(BufWriter::new(Output { file: File::create(to)?, cancel: self.cancel }))
     }
 
     /// Uses one thread: the output must not depend on scheduling.
@@ -127,7 +160,7 @@ impl Source<'_> {
             adapter,
         };
         let disk = File::open(self.raw).at(self.raw)?;
-        let out = BufWriter::new(File::create(to).at(to)?);
+        let out = self.create(to).at(to)?;
         vmdk::write(&disk, &descriptor, out).map_err(|source| EncodeError::Vmdk { path: to.into(), source })
     }
 
@@ -168,7 +201,7 @@ impl Source<'_> {
             sha256_of(&disk).at(&disk)?
         );
         let write = || -> io::Result<()> {
-            let mut archive = Ustar::new(BufWriter::new(File::create(to)?), self.release.epoch);
+            let mut archive = Ustar::new(self.create(to)?, self.release.epoch);
             for (extension, text) in [("ovf", &description), ("mf", &manifest)] {
                 archive.add(&format!("{name}.{extension}"), text.len() as u64, text.as_bytes())?;
             }
@@ -200,6 +233,15 @@ mod tests {
     }
 
     fn encode(encoding: Encoding, folder: &Path, to: &str) -> PathBuf {
+        encode_until(&AtomicBool::new(false), encoding, folder, to).unwrap()
+    }
+
+    fn encode_until(
+        cancel: &AtomicBool,
+        encoding: Encoding,
+        folder: &Path,
+        to: &str,
+    ) -> Result<PathBuf, EncodeError> {
         let raw = disk(folder);
         let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml");
         let release = Release::read(&release).unwrap();
@@ -211,10 +253,27 @@ mod tests {
             name: "keelson-1.0.0-alpha",
             tools: Path::new("/nonexistent"),
             scratch: folder,
+            cancel,
         };
         let to = folder.join(to);
-        source.encode(encoding, "file", &to).unwrap();
-        to
+        source.encode(encoding, "file", &to)?;
+        Ok(to)
+    }
+
+    #[test]
+    fn an_interrupt_ends_an_encoding() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = Encoding::Vmdk(Adapter::Ide);
+        let ova = Encoding::VirtualBoxOva;
+        for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::SparseTarGz, Encoding::Vdi, adapter, ova] {
+            let cancel = AtomicBool::new(true);
+            let error = encode_until(&cancel, encoding, folder.path(), "disk").unwrap_err();
+            assert!(base_text(&error).contains("interrupted"), "{encoding:?}: {error:?}");
+        }
+    }
+
+    fn base_text(error: &dyn std::error::Error) -> String {
+        error.source().map_or_else(|| error.to_string(), base_text)
     }
 
     #[test]

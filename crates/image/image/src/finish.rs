@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,8 @@ pub enum FormatError {
     Disk(#[from] PlatformDiskError),
     #[error("cannot write the build record")]
     Record(#[from] serde_json::Error),
+    #[error("interrupted; the same command resumes the build")]
+    Interrupted,
     #[error("{full}")]
     Full { full: DiskFull, source: Box<FormatError> },
 }
@@ -117,6 +120,10 @@ pub fn finish(
     report: impl FnMut(Format),
 ) -> Result<Record, FormatError> {
     write_all(built, formats, lock, out, report).map_err(|error| {
+        // Ctrl-C also reaches qemu-img, which then fails.
+        if built.cancel.load(Ordering::Relaxed) {
+            return FormatError::Interrupted;
+        }
         match DiskFull::from_error(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
             Some(full) => FormatError::Full { full, source: Box::new(error) },
             None => error,
@@ -158,9 +165,11 @@ fn write_all(
             name: &name,
             tools: &built.tools,
             scratch: scratch.folder(),
+            cancel: &built.cancel,
         };
         for format in formats.iter().filter(|format| format.disk() == spec) {
             report(*format);
+            uninterrupted(&built.cancel)?;
             files.push(write_file(&source, *format, &out)?);
         }
     }
@@ -182,12 +191,17 @@ fn write_all(
     Ok(record)
 }
 
+fn uninterrupted(cancel: &AtomicBool) -> Result<(), FormatError> {
+    if cancel.load(Ordering::Relaxed) { Err(FormatError::Interrupted) } else { Ok(()) }
+}
+
 fn write_file(source: &Source<'_>, format: Format, out: &Path) -> Result<FinishedFile, FormatError> {
     let name = format!("{}{}", source.name, format.suffix());
     let path = out.join(&name);
     let partial = out.join(format!(".{name}.partial"));
     let _partial = PartialFile(&partial);
     source.encode(format.encoding(), &name, &partial)?;
+    uninterrupted(source.cancel)?;
     let sha256 = match source.sha256.filter(|_| format.encoding() == Encoding::Raw) {
         Some(known) => known.to_owned(),
         None => sha256_of(&partial).at(&partial)?,
@@ -238,6 +252,19 @@ mod tests {
         finish(&built, &[Format::Raw], &raw, &out, |_| ()).unwrap_err();
         let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
+    }
+
+    #[test]
+    fn an_interrupt_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("disk.raw");
+        fs::write(&raw, "disk").unwrap();
+        let out = folder.path().join("out");
+        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        let interrupt = |_| built.cancel.store(true, Ordering::Relaxed);
+        let error = finish(&built, &[Format::Raw], &raw, &out, interrupt).unwrap_err();
+        assert!(matches!(error, FormatError::Interrupted), "{error:?}");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
     }
 
     #[test]

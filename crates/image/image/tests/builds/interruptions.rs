@@ -66,11 +66,15 @@ fn a_build_completes_after_an_interruption_in_any_step() {
 fn killed_or_interrupted_while_formats_are_written() {
     first();
     let build = Build { formats: "qcow2,raw", ..Build::resumed("cut-formats", &[]) };
-    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+    // Before the first format is written, and while it is.
+    let out = build.out.display().to_string();
+    for (signal, below) in [(Signal::SIGKILL, &*out), (Signal::SIGINT, ""), (Signal::SIGINT, &*out)] {
         let started = SystemTime::now();
         let mut running = build.start();
-        let young =
-            |path: &String| fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= started);
+        let young = |path: &String| {
+            path.starts_with(below)
+                && fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= started)
+        };
         running.wait_until("a format", |_| partials(&build).iter().any(young));
         send(&running, signal);
         let ended = running.end();
