@@ -5,6 +5,7 @@
 
 mod calibration;
 mod failure;
+mod own_image;
 mod runner;
 mod scenario;
 mod scenarios;

@@ -13,8 +13,8 @@ use machines::spec_change::SpecChange;
 use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
+use crate::own_image;
 use crate::scenario::{self, Context, Outcome, Run, Scenario};
-use crate::signing;
 use crate::slowdown::slowdown;
 
 /// Runs one scenario on one back end, and removes its machines if it passes.
@@ -26,12 +26,12 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
         Ok(layout) => layout,
         Err(error) => return failed(error.into()),
     };
-    let signed = match signed_run(run, scenario, &layout) {
-        Ok(signed) => signed,
+    let own = match own_image::image(run, scenario, layout.root()) {
+        Ok(image) => image.map(|image| Run { image, ..run.clone() }),
         Err(Failure::Unavailable(why)) => return Outcome::Skipped { why },
         Err(failure) => return kept(failure.chain(), None),
     };
-    let run = signed.as_ref().unwrap_or(run);
+    let run = own.as_ref().unwrap_or(run);
     let site = match set_up(run, scenario, backend, layout.clone()) {
         Ok(site) => site,
         Err(SiteError::Open(error @ BackendError::Root)) => {
@@ -64,19 +64,6 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     }
 }
 
-/// Returns the run with a signed image if the scenario requires Secure Boot.
-fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<Run>, Failure> {
-    if !scenario.secure_boot {
-        return Ok(None);
-    }
-    let key = signing::key(run)?;
-    let raw = signing::image(run, &key, &layout.root().join("signed"))?;
-    let mut run = run.clone();
-    // Signing changes only the boot partition; /usr is the same.
-    run.image.raw = raw;
-    Ok(Some(run))
-}
-
 /// Returns where the scenario's machines are stored.
 fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
     // The process id keeps concurrent test runs apart.
@@ -98,6 +85,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         outbound: scenario.outbound,
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
+        hardware: scenario.hardware,
         qemu_arguments: scenario.qemu_arguments.iter().map(|word| (*word).to_owned()).collect(),
         ..ClusterSpec::default()
     };

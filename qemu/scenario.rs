@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use machines::cluster::{BackendKind, Datasource};
+use machines::cluster::{BackendKind, Datasource, Hardware};
 use machines::image::Image;
 use machines::machine::Machine;
 use machines::site::{Background, Event, Site};
@@ -97,6 +97,10 @@ pub struct Scenario {
     pub tls: bool,
     /// The image is signed, and the firmware enforces Secure Boot.
     pub secure_boot: bool,
+    /// Format of the image that the machines boot, as `image build --format` names it, if it is not the plain one.
+    pub format: Option<&'static str>,
+    /// Devices of QEMU machines.
+    pub hardware: Hardware,
     /// Additional arguments of QEMU.
     pub qemu_arguments: &'static [&'static str],
     pub run: fn(&Context<'_>) -> Result<(), Failure>,
@@ -117,6 +121,8 @@ pub const DEFAULTS: Scenario = Scenario {
     outbound: false,
     tls: false,
     secure_boot: false,
+    format: None,
+    hardware: Hardware::Virtio,
     qemu_arguments: &[],
     run: |_| Ok(()),
 };

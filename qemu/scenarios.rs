@@ -11,6 +11,7 @@ mod kv_recovery;
 mod kv_workers;
 mod locksmith;
 mod network;
+mod platforms;
 mod power;
 mod provisioning;
 pub(crate) mod row;
@@ -62,6 +63,8 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    platforms::VIRTUALBOX,
+    platforms::VMWARE,
     updates::single_machine::UPDATE,
     updates::single_machine::UPDATE_BROKEN,
     updates::single_machine::UPDATE_HANGS,

@@ -5,7 +5,6 @@ use std::process::{Command, Stdio};
 
 use image::enrolment::SigningKey;
 use machines::tools::Tools;
-use serde::Deserialize;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
@@ -36,38 +35,6 @@ pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
         }
     }
     Ok(at(&folder))
-}
-
-/// The relevant part of the output of `image build --json`.
-#[derive(Deserialize)]
-struct Built {
-    version: String,
-    files: Vec<BuiltFile>,
-}
-
-#[derive(Deserialize)]
-struct BuiltFile {
-    path: PathBuf,
-}
-
-/// Builds the signed image under test into `out`, as its user would; returns its disk.
-pub(crate) fn image(run: &Run, key: &SigningKey, out: &Path) -> Result<PathBuf, Failure> {
-    let program = &run.background.program;
-    let output = Command::new(program)
-        .args(["--json", "image", "build", "--format", "raw", "--sign"])
-        .arg(&key.key)
-        .arg("--out")
-        .arg(out)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| Failure::Disk { path: program.clone(), source })?;
-    expect(output.status.success(), "a signed image", &String::from_utf8_lossy(&output.stderr))?;
-    let built: Built =
-        serde_json::from_slice(&output.stdout).map_err(|error| Failure::Expected(error.to_string()))?;
-    let wanted = format!("the checkout's image to be the one under test, {}", run.image.version);
-    expect(built.version == run.image.version, &wanted, &built.version)?;
-    let file = built.files.into_iter().next();
-    file.map(|file| file.path).ok_or_else(|| Failure::Expected("a disk".to_owned()))
 }
 
 /// Removes a boot image's invalidated signature, and signs it again if there is a key.

@@ -219,7 +219,16 @@ mod tests {
                 assert!(scenario.by_name_on.contains(&Qemu), "{} would run twice", scenario.name);
                 assert!(row.about.contains(scenario.name), "{}: {}", row.name, scenario.name);
                 let needs = |of: &Scenario| {
-                    (of.nodes, of.shared, of.outbound, of.tls, of.secure_boot, of.qemu_arguments)
+                    (
+                        of.nodes,
+                        of.shared,
+                        of.outbound,
+                        of.tls,
+                        of.secure_boot,
+                        of.format,
+                        of.hardware,
+                        of.qemu_arguments,
+                    )
                 };
                 assert_eq!(needs(row), needs(scenario), "{}", scenario.name);
             }

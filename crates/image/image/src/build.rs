@@ -391,8 +391,7 @@ mod tests {
     #[test]
     fn a_built_image_keeps_the_work_folder_locked() {
         let folder = tempfile::tempdir().unwrap();
-        let stop = std::sync::atomic::AtomicBool::new(true);
-        let open = || Work::open(folder.path(), &stop, |_| ());
+        let open = || Work::open(folder.path(), &AtomicBool::new(true), |_| ());
         let built = Built::of_disk(folder.path(), Path::new("disk.raw"));
         assert!(matches!(open(), Err(WorkError::Stopped(_))));
         drop(built);

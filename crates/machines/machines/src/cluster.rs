@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::ready::Ready;
 
 pub use crate::cluster_spec::{
-    BackendKind, ClusterSpec, ClusterSpecError, Datasource, Forward, HOST_NAME, SharedFolder,
+    BackendKind, ClusterSpec, ClusterSpecError, Datasource, Forward, HOST_NAME, Hardware, SharedFolder,
 };
 
 /// Version of the state file's format.
@@ -75,6 +75,9 @@ pub struct Cluster {
     /// Secure Boot, active once a machine has enrolled its image's keys.
     #[serde(default)]
     pub secure_boot: bool,
+    /// Devices of QEMU nodes.
+    #[serde(default)]
+    pub hardware: Hardware,
     /// Nodes reach the host's networks and name servers.
     #[serde(default)]
     pub outbound: bool,
@@ -102,6 +105,7 @@ impl Cluster {
             registration: false,
             tls: spec.tls,
             secure_boot: spec.secure_boot,
+            hardware: spec.hardware,
             outbound: spec.outbound,
             shared: vec![],
             qemu_arguments: vec![],

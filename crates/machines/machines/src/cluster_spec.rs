@@ -80,6 +80,41 @@ impl std::str::FromStr for Datasource {
     }
 }
 
+/// Devices of a QEMU node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardware {
+    #[default]
+    Virtio,
+    /// AHCI and E1000.
+    VirtualBox,
+    /// Paravirtual SCSI and VMXNET3.
+    Vmware,
+}
+
+impl std::fmt::Display for Hardware {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Virtio => "virtio",
+            Self::VirtualBox => "virtualbox",
+            Self::Vmware => "vmware",
+        })
+    }
+}
+
+impl std::str::FromStr for Hardware {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "virtio" => Ok(Self::Virtio),
+            "virtualbox" => Ok(Self::VirtualBox),
+            "vmware" => Ok(Self::Vmware),
+            _ => Err(format!("unknown hardware {text} (expected virtio, virtualbox or vmware)")),
+        }
+    }
+}
+
 /// Forwards a port of the host's loopback to a port of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
@@ -121,6 +156,8 @@ pub struct ClusterSpec {
     pub tls: bool,
     /// Enables Secure Boot with the keys that the image provides. Takes effect only when the cluster is created.
     pub secure_boot: bool,
+    /// Devices of QEMU nodes. Takes effect only when the cluster is created.
+    pub hardware: Hardware,
     /// Additional QEMU arguments, for tests of unusual machines.
     pub qemu_arguments: Vec<String>,
 }
@@ -139,6 +176,7 @@ impl Default for ClusterSpec {
             outbound: false,
             tls: false,
             secure_boot: false,
+            hardware: Hardware::Virtio,
             qemu_arguments: Vec::new(),
         }
     }
@@ -164,6 +202,12 @@ pub enum ClusterSpecError {
     PortTooHigh(u16, usize),
     #[error("containers do not support Secure Boot (use --on qemu)")]
     SecureBoot,
+    #[error("containers have no hardware of their own (use --on qemu)")]
+    Hardware,
+    #[error(
+        "Secure Boot is not possible on hardware of {0}: its chipset does not protect the firmware's variables"
+    )]
+    SecureBootHardware(Hardware),
     #[error(
         "cluster {name} runs on {has}, not on {wanted}: use another cluster (--cluster), or keelson destroy first"
     )]
@@ -190,6 +234,14 @@ impl ClusterSpec {
         }
         if self.secure_boot && self.backend == BackendKind::Nspawn {
             return Err(ClusterSpecError::SecureBoot);
+        }
+        if self.hardware != Hardware::Virtio {
+            if self.backend == BackendKind::Nspawn {
+                return Err(ClusterSpecError::Hardware);
+            }
+            if self.secure_boot {
+                return Err(ClusterSpecError::SecureBootHardware(self.hardware));
+            }
         }
         self.check_forwards()?;
         self.shared.iter().try_for_each(SharedFolder::check)
@@ -235,6 +287,13 @@ mod tests {
         let secure = |backend| ClusterSpec { backend, secure_boot: true, ..ClusterSpec::default() };
         check(secure(BackendKind::Qemu), Ok(()));
         check(secure(BackendKind::Nspawn), Err(ClusterSpecError::SecureBoot));
+        let hardware = Hardware::VirtualBox;
+        check(ClusterSpec { hardware, ..ClusterSpec::default() }, Ok(()));
+        let on = BackendKind::Nspawn;
+        let container = ClusterSpec { hardware, backend: on, ..ClusterSpec::default() };
+        check(container, Err(ClusterSpecError::Hardware));
+        let secured = ClusterSpec { hardware, ..secure(BackendKind::Qemu) };
+        check(secured, Err(ClusterSpecError::SecureBootHardware(hardware)));
         let prefix = |text: &str| ClusterSpec { name_prefix: text.into(), ..ClusterSpec::default() };
         check(prefix("../x"), Err(ClusterSpecError::Prefix("../x".into())));
         check(prefix(""), Err(ClusterSpecError::Prefix(String::new())));

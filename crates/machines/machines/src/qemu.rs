@@ -2,8 +2,9 @@
 //!
 //! Each node has a background process, its supervisor (`supervisor`), which runs QEMU in a network of its own.
 
-pub mod arguments;
+mod arguments;
 mod disk;
+mod hardware;
 pub mod qmp;
 mod sandbox;
 pub mod supervisor;

@@ -1,24 +1,26 @@
 //! `keelson up`: from a checkout to running machines.
 
 mod boot_estimate;
+mod flags;
 mod image;
 mod security;
+mod spec;
 mod user_data;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
-use machines::cluster::{BackendKind, Cluster, ClusterSpec, Datasource, SharedFolder};
+use machines::cluster::{BackendKind, Datasource};
 use machines::process::Process;
 use machines::site::Site;
-use machines::spec_change::SpecChange;
 use machines::store::read_limited;
 use serde_json::{Value, json};
 
 use boot_estimate::{BootTimes, MachineKind};
+pub use flags::Flags;
 
 use super::boot_progress::{BootProgress, with_boot_progress};
 use super::doctor;
@@ -27,60 +29,14 @@ use crate::boot_image;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
 use crate::failure::UsageError;
-use crate::global::{self, WaitFlags};
 use crate::output;
-
-#[derive(Debug, clap::Args)]
-pub struct Flags {
-    /// Number of machines [default: that of config.rb or of the existing cluster, or 3]
-    #[arg(long, value_name = "N")]
-    nodes: Option<usize>,
-    #[command(flatten)]
-    image: image::Flags,
-    /// Cloud-config or script for the machines [default: ./user-data, or the sample]
-    #[arg(long, value_name = "FILE")]
-    user_data: Option<PathBuf>,
-    /// Settings file [default: ./config.rb]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Back end: qemu or nspawn [default: that of the existing cluster, or qemu]
-    #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
-    on: Option<BackendKind>,
-    /// Datasource of user-data on QEMU: config-drive, or fw-cfg (without the cluster's SSH key) [default:
-    /// config-drive]
-    #[arg(long, value_name = "WAY")]
-    datasource: Option<Datasource>,
-    /// Memory of each machine
-    #[arg(long, value_name = "MIB")]
-    memory: Option<u32>,
-    /// Discovery URL for etcd [default: that of the cluster's own discovery service on this host]
-    #[arg(long, value_name = "URL")]
-    discovery: Option<String>,
-    /// Let machines reach each other and what this host offers them only, and no other network
-    #[arg(long)]
-    isolated: bool,
-    /// Use TLS with client certificates for etcd; only for new clusters
-    #[arg(long)]
-    tls: bool,
-    /// Enable Secure Boot; only for new clusters, needs a signed image (image build --sign)
-    #[arg(long)]
-    secure_boot: bool,
-    /// Also apply the user-data to running machines; unchanged parts are not touched
-    #[arg(long)]
-    provision: bool,
-    /// Boot the machines even if the user-data is invalid
-    #[arg(long)]
-    no_validate: bool,
-    #[command(flatten)]
-    waiting: WaitFlags,
-}
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = read_config(context, flags)?;
     let existing = context.layout()?.load()?;
-    let mut spec = spec(flags, &config, existing.as_ref());
+    let mut spec = spec::wanted(flags, &config, existing.as_ref());
     let backend = spec.backend;
-    spec.shared = shared(&config)?;
+    spec.shared = spec::shared(&config)?;
     spec.check()?;
     security::warnings(&spec).iter().for_each(|warning| context.progress.note(warning));
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
@@ -96,7 +52,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let build = started.elapsed();
     let server = image::server(context, &flags.image, &config)?;
     security::check_image(context.layout()?.load()?.as_ref(), &image, &spec)?;
-    let (spec_change, background) = (spec_change(flags, &config), context.background.clone());
+    let (spec_change, background) = (spec::change(flags, &config), context.background.clone());
     let site = Site::create(context.layout()?, lock, image, &spec, &spec_change, background, cancel)?;
     for ignored in site.ignored() {
         context.progress.note(&format!("warning: {ignored}"));
@@ -163,59 +119,6 @@ fn read_config(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
         context.progress.note(&format!("warning: {}, {warning}", path.display()));
     }
     Ok(config)
-}
-
-/// Precedence: flag, `config.rb`, the existing cluster, default.
-fn spec(flags: &Flags, config: &ConfigRb, existing: Option<&Cluster>) -> ClusterSpec {
-    let defaults = ClusterSpec::default();
-    let requested = flags.nodes.or(config.num_instances);
-    let nodes = requested.or(existing.map(|cluster| cluster.nodes.len())).unwrap_or(defaults.nodes);
-    let backend = flags.on.or(existing.map(|cluster| cluster.backend)).unwrap_or(defaults.backend);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    ClusterSpec {
-        nodes,
-        backend,
-        name_prefix: config.instance_name_prefix.clone().unwrap_or(defaults.name_prefix),
-        memory_mib: flags.memory.or(config.vm_memory).unwrap_or(defaults.memory_mib),
-        cpus: config.vm_cpus.unwrap_or_else(|| default_cpus(defaults.cpus, nodes, cores)),
-        datasource: flags.datasource.unwrap_or(defaults.datasource),
-        forwards: config.forwarded_ports.clone(),
-        outbound: !flags.isolated,
-        tls: flags.tls,
-        secure_boot: flags.secure_boot,
-        ..defaults
-    }
-}
-
-/// Only explicit settings, by a flag or in `config.rb`; others do not change an existing cluster.
-fn spec_change(flags: &Flags, config: &ConfigRb) -> SpecChange {
-    SpecChange {
-        nodes: flags.nodes.or(config.num_instances),
-        name_prefix: config.instance_name_prefix.clone(),
-        memory_mib: flags.memory.or(config.vm_memory),
-        cpus: config.vm_cpus,
-        datasource: flags.datasource,
-        forwards: Some(&config.forwarded_ports).filter(|ports| !ports.is_empty()).cloned(),
-    }
-}
-
-/// The folders of `$shared_folders`; host paths are relative to the current folder.
-fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
-    let folder = |(host, guest): &(String, String)| {
-        let host =
-            std::fs::canonicalize(host).with_context(|| format!("$shared_folders: cannot open {host}"))?;
-        if !host.is_dir() {
-            bail!("$shared_folders: {} is not a folder", host.display());
-        }
-        Ok(SharedFolder { host, guest: guest.clone() })
-    };
-    config.shared_folders.iter().map(folder).collect()
-}
-
-/// Default number of processors of a machine. More virtual processors than cores slow each other down: three emulated
-/// machines on two cores boot in 68 s with one each, in 84 s with two.
-fn default_cpus(default: u32, nodes: usize, cores: usize) -> u32 {
-    u32::try_from(cores / nodes.max(1)).unwrap_or(default).clamp(1, default)
 }
 
 fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags) -> anyhow::Result<()> {
@@ -325,21 +228,6 @@ fn finish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-    use machines::image::Image;
-
-    #[derive(Parser)]
-    struct Only {
-        #[command(flatten)]
-        flags: Flags,
-    }
-
-    #[test]
-    fn processors_are_divided_among_machines() {
-        for (nodes, cores, expected) in [(1, 2, 2), (3, 2, 1), (2, 8, 2), (0, 1, 1)] {
-            assert_eq!(default_cpus(2, nodes, cores), expected, "{nodes} machines on {cores} cores");
-        }
-    }
 
     #[test]
     fn changed_user_data_is_applied_on_request() {
@@ -347,54 +235,5 @@ mod tests {
         assert_eq!(Reprovision::of(true, false, 3), Reprovision::Now, "the next up, as it was told");
         assert_eq!(Reprovision::of(false, false, 3), Reprovision::Nothing);
         assert_eq!(Reprovision::of(true, true, 0), Reprovision::Nothing);
-    }
-
-    #[test]
-    fn flags_take_precedence_over_config_rb_and_defaults() {
-        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
-        let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
-        let defaults = spec(&flags(&[]), &ConfigRb::default(), None);
-        assert_eq!((defaults.nodes, defaults.memory_mib), (3, 1024));
-        let configured = spec(&flags(&[]), &config, None);
-        assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
-        let flagged = spec(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
-        assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
-    }
-
-    #[test]
-    fn an_existing_cluster_keeps_its_size_and_back_end() {
-        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
-        let path = || PathBuf::from("/nowhere");
-        let image = Image {
-            version: "1.0.0".into(),
-            channel: "alpha".into(),
-            raw: path(),
-            usr_tree: path(),
-            usr_erofs: path(),
-            tools: path(),
-        };
-        let one = ClusterSpec { nodes: 1, backend: BackendKind::Nspawn, ..ClusterSpec::default() };
-        let existing = Cluster::new("a", &one, image);
-        let same = spec(&flags(&[]), &ConfigRb::default(), Some(&existing));
-        assert_eq!((same.nodes, same.backend), (1, BackendKind::Nspawn));
-        let more = spec(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&existing));
-        assert_eq!(more.nodes, 2);
-    }
-
-    #[test]
-    fn only_explicit_settings_change_an_existing_cluster() {
-        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
-        assert_eq!(spec_change(&flags(&[]), &ConfigRb::default()), SpecChange::default());
-        let (config, _) = config_rb::read("$vm_memory = 512\n$vm_cpus = 1");
-        let change =
-            spec_change(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
-        let expect = SpecChange {
-            nodes: Some(2),
-            memory_mib: Some(2048),
-            cpus: Some(1),
-            datasource: Some(Datasource::FwCfg),
-            ..SpecChange::default()
-        };
-        assert_eq!(change, expect);
     }
 }

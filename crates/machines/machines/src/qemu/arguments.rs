@@ -9,14 +9,20 @@ use crate::credential;
 use crate::firmware;
 use crate::lan;
 use crate::processor::Acceleration;
+use crate::qemu::hardware::Devices;
 use crate::ready::PORT;
 use crate::resets;
-use crate::store::Layout;
+use crate::store::{Layout, NodeLayout};
 
 /// Denies QEMU system calls that no machine needs, so that a guest that takes over QEMU starts no program on the host.
 /// A user network that starts programs (`guestfwd=...-cmd:`, `smb=`) would need `spawn`.
 const SANDBOX: [&str; 2] =
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
+
+/// With Secure Boot only the firmware may write its variables. S3 is disabled because resume does not restore that
+/// protection.
+const PROTECTED_VARIABLES: [&str; 4] =
+    ["-global", "cfi.pflash01.secure=on", "-global", "ICH9-LPC.disable_s3=1"];
 
 /// Name of the firmware configuration file that contains the user-data.
 pub const FW_CFG: &str = "opt/com.coreos/config";
@@ -31,12 +37,14 @@ pub fn arguments(
     confined: bool,
 ) -> Vec<String> {
     let files = layout.node(&node.name);
+    let devices = Devices::of(cluster.hardware);
     let mut all = Vec::new();
     let mut add = |arguments: &[&str]| all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
     add(&["-nodefaults", "-no-user-config", "-display", "none"]);
     add(if confined { &SANDBOX } else { &[] });
-    add(machine(cluster.secure_boot));
+    add(&["-machine", &machine(devices.machine, cluster.secure_boot)]);
+    add(if cluster.secure_boot { &PROTECTED_VARIABLES } else { &[] });
     add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
     add(&[
@@ -45,9 +53,11 @@ pub fn arguments(
     ]);
     add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
-    add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
-    add(&["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
-    for arguments in network(layout, node) {
+    add(devices.arguments);
+    add(&["-device", &format!("{},drive=disk,bootindex=1", devices.disk)]);
+    add(devices.others);
+    add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
+    for arguments in network(devices, layout, node) {
         add(&arguments.each_ref().map(String::as_str));
     }
     add(&[
@@ -66,16 +76,8 @@ pub fn arguments(
     let events = value(&resets::socket(&layout.lan(), &node.name));
     add(&["-chardev", &format!("socket,id=events,path={events},reconnect-ms=500")]);
     add(&["-mon", "chardev=events,mode=control"]);
-    match cluster.datasource {
-        Datasource::ConfigDrive => {
-            let drive = value(&files.config_drive());
-            add(&["-drive", &format!("if=none,id=config,format=raw,readonly=on,file={drive}")]);
-            add(&["-device", "virtio-blk-pci,drive=config,serial=config-2"]);
-        }
-        Datasource::FwCfg => {
-            let file = files.config_folder().join(crate::config_drive::FOLDER).join("user_data");
-            add(&["-fw_cfg", &format!("name={FW_CFG},file={}", value(&file))]);
-        }
+    for arguments in user_data(devices, cluster.datasource, &files) {
+        add(&arguments.each_ref().map(String::as_str));
     }
     for (index, folder) in cluster.shared.iter().enumerate() {
         let (tag, path) = (credential::share_tag(index), value(&folder.host));
@@ -100,8 +102,25 @@ pub fn arguments(
     all
 }
 
+/// The drive or file with the user-data.
+fn user_data(devices: &Devices, datasource: Datasource, files: &NodeLayout) -> Vec<[String; 2]> {
+    match datasource {
+        Datasource::ConfigDrive => {
+            let (options, drive) = (devices.config_drive, value(&files.config_drive()));
+            vec![
+                ["-drive".to_owned(), format!("if=none,id=config,format=raw,{options},file={drive}")],
+                ["-device".to_owned(), format!("{},drive=config,serial=config-2", devices.config)],
+            ]
+        }
+        Datasource::FwCfg => {
+            let file = files.config_folder().join(crate::config_drive::FOLDER).join("user_data");
+            vec![["-fw_cfg".to_owned(), format!("name={FW_CFG},file={}", value(&file))]]
+        }
+    }
+}
+
 /// Two networks: QEMU's user network, for outbound traffic and forwarded ports, and the cluster's LAN.
-fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
+fn network(devices: &Devices, layout: &Layout, node: &Node) -> [[String; 4]; 2] {
     let mut user = "user,id=user".to_owned();
     let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
     for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
@@ -112,7 +131,8 @@ fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
     let lan = format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500");
     [(user, "netdev=user".to_owned()), (lan, format!("netdev=lan,mac={}", node.mac))].map(
         |(netdev, device)| {
-            ["-netdev".to_owned(), netdev, "-device".to_owned(), format!("virtio-net-pci,{device},romfile=")]
+            let device = format!("{},{device},romfile=", devices.network);
+            ["-netdev".to_owned(), netdev, "-device".to_owned(), device]
         },
     )
 }
@@ -127,20 +147,8 @@ fn append_kernel_arguments(all: &mut Vec<String>, arguments: &str) {
     }
 }
 
-/// With Secure Boot only the firmware may write its variables. S3 is disabled because resume does not restore that
-/// protection.
-fn machine(secure_boot: bool) -> &'static [&'static str] {
-    match secure_boot {
-        false => &["-machine", "q35"],
-        true => &[
-            "-machine",
-            "q35,smm=on",
-            "-global",
-            "cfi.pflash01.secure=on",
-            "-global",
-            "ICH9-LPC.disable_s3=1",
-        ],
-    }
+fn machine(model: &str, secure_boot: bool) -> String {
+    if secure_boot { format!("{model},smm=on") } else { model.to_owned() }
 }
 
 /// A path as the value of an option: QEMU escapes a comma by doubling it.
@@ -151,7 +159,7 @@ fn value(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{ClusterSpec, Forward, SharedFolder, tests::image};
+    use crate::cluster::{ClusterSpec, Forward, Hardware, SharedFolder, tests::image};
 
     const GOLDEN: &str = include_str!("golden/core-01.txt");
 
@@ -200,6 +208,38 @@ mod tests {
         let text = lines(&cluster, "/state", &Acceleration::Kvm);
         assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
         assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
+    }
+
+    #[test]
+    fn other_hardware_has_no_virtio_disk_and_network() {
+        let mut cluster = cluster();
+        for (hardware, expect) in [
+            (
+                Hardware::VirtualBox,
+                &[
+                    "-machine pc\n",
+                    "-device ich9-ahci,id=ahci\n-device ide-hd,bus=ahci.0,drive=disk,bootindex=1\n",
+                    "-netdev user,id=user,hostfwd=tcp:127.0.0.1:52211-:22,hostfwd=tcp:127.0.0.1:8080-:80\n-device e1000,netdev=user,romfile=\n",
+                    "-smbios type=1,manufacturer=innotek GmbH,product=VirtualBox\n",
+                ][..],
+            ),
+            (
+                Hardware::Vmware,
+                &[
+                    "-device pvscsi,id=scsi\n-device scsi-hd,bus=scsi.0,drive=disk,bootindex=1\n",
+                    "-device vmxnet3,netdev=user,romfile=\n",
+                    "-smbios type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform\n",
+                ],
+            ),
+        ] {
+            cluster.hardware = hardware;
+            let text = lines(&cluster, "/state", &Acceleration::Kvm);
+            for part in expect {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+            let foreign = ["virtio-blk", "virtio-net", "virtio-rng"];
+            assert!(foreign.iter().all(|device| !text.contains(device)), "{text}");
+        }
     }
 
     #[test]

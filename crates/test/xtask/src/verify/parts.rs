@@ -49,7 +49,7 @@ const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 7] = [
+const AREAS: [(&str, Area); 8] = [
     (
         "update",
         Area {
@@ -67,7 +67,30 @@ const AREAS: [(&str, Area); 7] = [
             except: &[],
         },
     ),
-    ("secure-boot", Area { packages: &["update-agent", "image"], paths: &["qemu/signing.rs"], except: &[] }),
+    (
+        "secure-boot",
+        Area {
+            packages: &["update-agent", "image"],
+            paths: &["qemu/own_image.rs", "qemu/signing.rs"],
+            except: &[],
+        },
+    ),
+    (
+        "platform",
+        Area {
+            packages: &["disk-formats"],
+            paths: &[
+                "crates/machines/machines/src/qemu/",
+                "image/initrd",
+                "image/oem/",
+                "image/repart.d/",
+                "os/cut",
+                "qemu/own_image.rs",
+                "qemu/scenarios/platforms",
+            ],
+            except: &[],
+        },
+    ),
     ("kv", Area { packages: &["etcd", "etcdctl"], paths: KV, except: &[] }),
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),

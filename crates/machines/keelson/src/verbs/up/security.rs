@@ -31,9 +31,16 @@ fn needs_keys(cluster: Option<&Cluster>, spec: &ClusterSpec) -> bool {
     secure && made.count() < spec.nodes
 }
 
-/// Certificates and firmware variables are created with the machines.
+/// Certificates, firmware variables and devices are fixed when machines are created.
 pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<()> {
     let wanted = [("TLS", spec.tls, cluster.tls), ("Secure Boot", spec.secure_boot, cluster.secure_boot)];
+    if spec.hardware != cluster.hardware {
+        bail!(
+            "the machines of {} have hardware {}; only new machines can have another (keelson destroy)",
+            cluster.name,
+            cluster.hardware
+        );
+    }
     match wanted.into_iter().find(|(_, wanted, has)| *wanted && !has) {
         Some((feature, ..)) => bail!(
             "the machines of {} were created without {feature}; only new machines can have it (keelson destroy)",

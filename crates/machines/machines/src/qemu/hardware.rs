@@ -1,0 +1,81 @@
+//! Devices of a QEMU machine: virtio's, or those that another hypervisor gives to the images made for it.
+//!
+//! What serves Keelson itself (console, report of readiness, credentials, shared folders) is the same on all.
+
+use crate::cluster::Hardware;
+
+/// Arguments, and device models with their options.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// Value of `-machine`.
+    pub machine: &'static str,
+    /// Controllers, and names that the firmware reports.
+    pub arguments: &'static [&'static str],
+    /// Other devices. They follow the disks: the order gives the devices their addresses, and interfaces their names.
+    pub others: &'static [&'static str],
+    /// Model of the system disk.
+    pub disk: &'static str,
+    /// Model of the config drive.
+    pub config: &'static str,
+    /// Options of the config drive's `-drive`.
+    pub config_drive: &'static str,
+    /// Model of the network adapters.
+    pub network: &'static str,
+}
+
+const READ_ONLY: &str = "readonly=on";
+
+const VIRTIO: Devices = Devices {
+    machine: "q35",
+    arguments: &[],
+    others: &["-device", "virtio-rng-pci"],
+    disk: "virtio-blk-pci",
+    config: "virtio-blk-pci",
+    config_drive: READ_ONLY,
+    network: "virtio-net-pci",
+};
+
+/// The machine of the OVF: VirtualBox's default chipset PIIX3, AHCI; the adapter of its items.
+const VIRTUALBOX: Devices = Devices {
+    machine: "pc",
+    arguments: &[
+        "-smbios",
+        "type=0,vendor=innotek GmbH,version=VirtualBox",
+        "-smbios",
+        "type=1,manufacturer=innotek GmbH,product=VirtualBox",
+        "-device",
+        "ich9-ahci,id=ahci",
+    ],
+    others: &[],
+    disk: "ide-hd,bus=ahci.0",
+    config: "ide-hd,bus=ahci.1",
+    // QEMU has no read-only disks on this bus. Without locks the host can replace the file while the machine runs.
+    config_drive: "file.locking=off",
+    network: "e1000",
+};
+
+const VMWARE: Devices = Devices {
+    machine: "pc",
+    arguments: &[
+        "-smbios",
+        "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform",
+        "-device",
+        "pvscsi,id=scsi",
+    ],
+    others: &[],
+    disk: "scsi-hd,bus=scsi.0",
+    config: "scsi-hd,bus=scsi.0",
+    config_drive: READ_ONLY,
+    network: "vmxnet3",
+};
+
+impl Devices {
+    #[must_use]
+    pub fn of(hardware: Hardware) -> &'static Self {
+        match hardware {
+            Hardware::Virtio => &VIRTIO,
+            Hardware::VirtualBox => &VIRTUALBOX,
+            Hardware::Vmware => &VMWARE,
+        }
+    }
+}
