@@ -9,7 +9,7 @@ use crate::credential;
 use crate::firmware;
 use crate::lan;
 use crate::processor::Acceleration;
-use crate::qemu::hardware::Devices;
+use crate::qemu::hardware::{DISK_NODE, Devices};
 use crate::ready::PORT;
 use crate::resets;
 use crate::store::{Layout, NodeLayout};
@@ -52,7 +52,13 @@ pub fn arguments(
         &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
     ]);
     add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
-    add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
+    add(&[
+        "-drive",
+        &format!(
+            "if=none,id=disk,node-name={DISK_NODE},format=qcow2,discard=unmap,file={}",
+            value(&files.disk())
+        ),
+    ]);
     add(devices.arguments);
     add(&["-device", &format!("{},drive=disk,bootindex=1", devices.disk)]);
     add(devices.others);
@@ -96,7 +102,7 @@ pub fn arguments(
         add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
     }
     all.extend(cluster.qemu_arguments.iter().cloned());
-    if let Some(arguments) = acceleration.kernel_arguments() {
+    for arguments in acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments) {
         append_kernel_arguments(&mut all, arguments);
     }
     all
@@ -141,6 +147,7 @@ fn network(devices: &Devices, layout: &Layout, node: &Node) -> [[String; 4]; 2] 
 /// the caller take precedence.
 fn append_kernel_arguments(all: &mut Vec<String>, arguments: &str) {
     const STRING: &str = "value=io.systemd.stub.kernel-cmdline-extra=";
+    let arguments = arguments.replace(',', ",,");
     match all.iter_mut().find(|argument| argument.starts_with("type=11,") && argument.contains(STRING)) {
         Some(existing) => *existing = existing.replacen(STRING, &format!("{STRING}{arguments} "), 1),
         None => all.extend(["-smbios".to_owned(), format!("type=11,{STRING}{arguments}")]),
@@ -226,7 +233,8 @@ mod tests {
             (
                 Hardware::Vmware,
                 &[
-                    "-device pvscsi,id=scsi\n-device scsi-hd,bus=scsi.0,drive=disk,bootindex=1\n",
+                    "-device scsi-hd,bus=pvscsi.0,share-rw=on,drive=disk,bootindex=1\n",
+                    "kernel-cmdline-extra=module_blacklist=usb_storage,,uas\n",
                     "-device vmxnet3,netdev=user,romfile=\n",
                     "-smbios type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform\n",
                 ],

@@ -21,7 +21,12 @@ pub struct Devices {
     pub config_drive: &'static str,
     /// Model of the network adapters.
     pub network: &'static str,
+    /// Kernel arguments.
+    pub kernel_arguments: Option<&'static str>,
 }
+
+/// Block node of the system disk, for a second device.
+pub const DISK_NODE: &str = "system";
 
 const READ_ONLY: &str = "readonly=on";
 
@@ -33,6 +38,7 @@ const VIRTIO: Devices = Devices {
     config: "virtio-blk-pci",
     config_drive: READ_ONLY,
     network: "virtio-net-pci",
+    kernel_arguments: None,
 };
 
 /// The machine of the OVF: VirtualBox's default chipset PIIX3, AHCI; the adapter of its items.
@@ -52,21 +58,26 @@ const VIRTUALBOX: Devices = Devices {
     // QEMU has no read-only disks on this bus. Without locks the host can replace the file while the machine runs.
     config_drive: "file.locking=off",
     network: "e1000",
+    kernel_arguments: None,
 };
 
+/// The firmware has no driver for the controller: it reads the same disk by USB, whose driver the kernel does not load.
 const VMWARE: Devices = Devices {
     machine: "pc",
     arguments: &[
         "-smbios",
         "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform",
         "-device",
-        "pvscsi,id=scsi",
+        "pvscsi,id=pvscsi",
+        "-device",
+        "qemu-xhci,id=usb",
     ],
-    others: &[],
-    disk: "scsi-hd,bus=scsi.0",
-    config: "scsi-hd,bus=scsi.0",
+    others: &["-device", "usb-storage,bus=usb.0,drive=system,share-rw=on,bootindex=2"],
+    disk: "scsi-hd,bus=pvscsi.0,share-rw=on",
+    config: "scsi-hd,bus=pvscsi.0",
     config_drive: READ_ONLY,
     network: "vmxnet3",
+    kernel_arguments: Some("module_blacklist=usb_storage,uas"),
 };
 
 impl Devices {
