@@ -65,6 +65,7 @@ pub static ALL: &[Scenario] = &[
     kv_faults::CLOCK,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
+    platforms::VAGRANT,
     updates::single_machine::UPDATE,
     updates::single_machine::UPDATE_BROKEN,
     updates::single_machine::UPDATE_HANGS,

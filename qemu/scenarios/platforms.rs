@@ -1,5 +1,7 @@
 //! Images for other platforms, on the devices that these have.
 
+use std::time::Duration;
+
 use machines::cluster::BackendKind::Qemu;
 use machines::cluster::Hardware;
 use machines::machine::Machine;
@@ -90,4 +92,93 @@ fn uses(machine: &Machine<'_>, drivers: &str, expected: &str) -> Result<(), Fail
         &format!("the driver {expected}, and none of virtio"),
         &printed,
     )
+}
+
+pub const VAGRANT: Scenario = Scenario {
+    name: "platform-vagrant",
+    about: "the box does what Vagrant asks of its guest, and Vagrant's insecure keys are gone for good after one was replaced",
+    format: Some("box-libvirt"),
+    run: vagrant,
+    ..PLATFORM
+};
+
+/// Vagrant's public keys, RSA first. Vagrant before 2.3.8 knows only that one.
+const INSECURE_KEYS: &str = include_str!("../../image/oem/vagrant/insecure-keys.pub");
+const AUTHORIZED_KEYS: &str = "/home/core/.ssh/authorized_keys";
+/// The line of the key that Vagrant generates.
+const NEW_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEtlZWxzb24gc2NlbmFyaW8sIG5vdCBhIHJlYWwga2V5 vagrant";
+/// The networks of a machine with a private one, as Vagrant 2.3.4 writes them.
+const NETWORKS: &str = "---
+write_files:
+- path: \"/etc/environment\"
+  content: |-
+    COREOS_PUBLIC_IPV4=127.0.0.1
+    COREOS_PRIVATE_IPV4=172.17.8.101
+coreos:
+  units:
+  - name: 50-vagrant1.network
+    runtime: 'no'
+    content: |-
+      [Match]
+      Name=vagrant1
+      [Network]
+      Address=172.17.8.101/24
+";
+
+/// Takes the steps of `vagrant up` in their order, with the commands of Vagrant's plugin for CoreOS guests.
+fn vagrant(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
+    machine.start()?;
+    machine.succeed("grep -E 'ID_LIKE=.*coreos.*' /etc/os-release")?;
+    let keys = machine.read(AUTHORIZED_KEYS)?;
+    expect(INSECURE_KEYS.lines().all(|key| keys.contains(key)), "both insecure keys", &keys)?;
+    replaces_the_key(&machine)?;
+    for name in ["first", "second"] {
+        // Ruby's YAML starts with the mark of a document.
+        cloud_config(&machine, "/var/tmp/hostname.yml", &format!("---\nhostname: {name}\n"))?;
+        let named = machine.succeed("hostname; cat /etc/hostname")?;
+        expect(named.split_ascii_whitespace().eq([name, name]), name, &named)?;
+    }
+    cloud_config(&machine, "/var/tmp/networks.yml", NETWORKS)?;
+    machine.succeed("grep -x Name=vagrant1 /etc/systemd/network/50-vagrant1.network")?;
+    machine.succeed("grep -x COREOS_PRIVATE_IPV4=172.17.8.101 /etc/environment")?;
+    machine.succeed("command -v rsync && sudo rsync --version")?;
+    machine.write(
+        "/tmp/vagrantfile-user-data",
+        b"#cloud-config\nwrite_files: [{path: /etc/from-vagrant, content: applied}]\n",
+    )?;
+    machine.succeed("sudo mv /tmp/vagrantfile-user-data /var/lib/coreos-vagrant/")?;
+    machine.wait_until_succeeds("grep -x applied /etc/from-vagrant", SOON)?;
+    // Name and addresses are then the config drive's again, which a machine of Vagrant's does not have.
+    machine.reboot()?;
+    only_the_new_key(&machine)
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn replaces_the_key(machine: &Machine<'_>) -> Result<(), Failure> {
+    let rsa = INSECURE_KEYS.lines().next().unwrap_or_default();
+    machine.succeed(&format!(
+        "echo '{NEW_KEY}' >> {AUTHORIZED_KEYS}; echo '{rsa}' > /tmp/old; \
+         grep -v -x -f /tmp/old {AUTHORIZED_KEYS} > {AUTHORIZED_KEYS}.tmp; \
+         mv {AUTHORIZED_KEYS}.tmp {AUTHORIZED_KEYS} && chmod 0600 {AUTHORIZED_KEYS}"
+    ))?;
+    machine.wait_until_fails(&format!("grep -q insecure {AUTHORIZED_KEYS}"), SOON)?;
+    only_the_new_key(machine)
+}
+
+fn only_the_new_key(machine: &Machine<'_>) -> Result<(), Failure> {
+    let keys = machine.read(AUTHORIZED_KEYS)?;
+    let is_insecure = |line: &str| INSECURE_KEYS.lines().any(|key| key == line);
+    let replaced = !keys.lines().any(is_insecure) && keys.lines().any(|line| line == NEW_KEY);
+    expect(replaced, "Vagrant's new key, and no insecure one", &keys)
+}
+
+/// Applies a cloud-config as Vagrant does. A failed unit fails the command.
+fn cloud_config(machine: &Machine<'_>, path: &str, document: &str) -> Result<(), Failure> {
+    machine.write(path, format!("#cloud-config\n\n{document}").as_bytes())?;
+    let unit = path.trim_start_matches('/').replace('/', "-");
+    machine.succeed(&format!("sudo systemctl start system-cloudinit@{unit}.service"))?;
+    Ok(())
 }

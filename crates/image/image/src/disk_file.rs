@@ -130,13 +130,16 @@ fn unpack(mut content: impl Read, to: &Path) -> io::Result<()> {
     out.into_inner().map_err(io::IntoInnerError::into_error)?.set_len(length)
 }
 
-/// Writes the archive's disk, a `.vmdk` or a `disk.raw`; `false` if there is none.
+/// Writes the archive's disk, a `.vmdk`, `.raw` or `.img`; `false` if there is none.
 fn extract(archive: &Path, to: &Path) -> io::Result<bool> {
     let mut archive = tar::Archive::new(File::open(archive)?);
     for entry in archive.entries()? {
         let entry = entry?;
         let path = entry.path()?.into_owned();
-        if path.extension().is_some_and(|extension| extension == "vmdk" || extension == "raw") {
+        if path
+            .extension()
+            .is_some_and(|extension| ["vmdk", "raw", "img"].iter().any(|disk| extension == *disk))
+        {
             unpack(entry, to)?;
             return Ok(true);
         }

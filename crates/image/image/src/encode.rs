@@ -12,6 +12,7 @@ use disk_formats::vhd;
 use disk_formats::vmdk::{self, Adapter, ContentId, Descriptor, VmdkError};
 use flate2::{Compression, GzBuilder};
 use sandbox::{Sandbox, SandboxError};
+use serde_json::json;
 
 use crate::disk::{uuid, uuid_bytes};
 use crate::fetch::{hex, sha256_of};
@@ -28,8 +29,18 @@ const MEMORY: u32 = 2048;
 const ZSTD_LEVEL: i32 = 9;
 /// Level of gzip: twice as fast as the default, for files that are larger by a fortieth.
 const GZIP_LEVEL: u32 = 4;
+/// The boxes' Vagrantfiles, below the checkout.
+const VAGRANT: &str = "image/vagrant";
+/// Name of the disk that vagrant-libvirt expects.
+const LIBVIRT_DISK: &str = "box.img";
+/// Go's name of the processor architecture, which Vagrant uses.
+const ARCHITECTURE: &str = "amd64";
+const GIB: u64 = 1 << 30;
 /// Name of the only member in Google's archives.
 const GCE_DISK: &str = "disk.raw";
+
+/// Describes a machine to a hypervisor.
+type Describe = fn(&Machine<'_>) -> String;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -56,6 +67,8 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// The tools tree.
     pub tools: &'a Path,
+    /// The checkout, for what boxes contain.
+    pub checkout: &'a Path,
     /// For temporary files.
     pub scratch: &'a Path,
     /// Ends the encoding of a format when it is set.
@@ -120,6 +133,8 @@ impl Source<'_> {
             Encoding::FixedVhd => self.fixed_vhd(to).at(to)?,
             Encoding::VirtualBoxOva => self.ova(Adapter::Ide, ovf::virtualbox, to)?,
             Encoding::VmwareOva => self.ova(Adapter::LsiLogic, ovf::vmware, to)?,
+            Encoding::VirtualBoxBox => self.virtualbox_box(to)?,
+            Encoding::LibvirtBox => self.libvirt_box(to)?,
         }
         Ok(())
     }
@@ -172,16 +187,75 @@ impl Source<'_> {
     }
 
     /// The members' order is that of the standard: description, manifest, disk.
-    fn ova(
+    fn ova(&self, adapter: Adapter, describe: Describe, to: &Path) -> Result<(), EncodeError> {
+        let disk = self.scratch.join(DISK_FILE);
+        let description = self.described_vmdk(adapter, describe, &disk)?;
+        let name = self.name;
+        let manifest = format!(
+            "SHA256({name}.ovf)= {}\nSHA256({DISK_FILE})= {}\n",
+            hex(&<sha2::Sha256 as sha2::Digest>::digest(&description)),
+            sha256_of(&disk).at(&disk)?
+        );
+        let texts = [(&*format!("{name}.ovf"), &*description), (&format!("{name}.mf"), &manifest)];
+        self.create(to).and_then(|out| self.archive(out, &texts, (DISK_FILE, &disk))?.flush()).at(to)?;
+        Ok(fs::remove_file(&disk).at(&disk)?)
+    }
+
+    fn virtualbox_box(&self, to: &Path) -> Result<(), EncodeError> {
+        let disk = self.scratch.join(DISK_FILE);
+        let description = self.described_vmdk(Adapter::Ide, ovf::virtualbox, &disk)?;
+        let metadata = json!({ "provider": "virtualbox", "architecture": ARCHITECTURE });
+        let ovf = ("box.ovf", &*description);
+        self.vagrant_box("virtualbox", &metadata, Some(ovf), (DISK_FILE, &disk), to)
+    }
+
+    fn libvirt_box(&self, to: &Path) -> Result<(), EncodeError> {
+        let disk = self.scratch.join(LIBVIRT_DISK);
+        self.qcow2(&disk)?;
+        let size = fs::metadata(self.raw).at(self.raw)?.len().div_ceil(GIB);
+        let metadata = json!({
+            "provider": "libvirt", "architecture": ARCHITECTURE, "format": "qcow2", "virtual_size": size,
+        });
+        self.vagrant_box("libvirt", &metadata, None, (LIBVIRT_DISK, &disk), to)
+    }
+
+    /// Archives a box: metadata, Vagrantfile, `description`, and the disk, which is removed. Vagrant unpacks gzip on all
+    /// hosts; the disk is compressed already.
+    fn vagrant_box(
         &self,
-        adapter: Adapter,
-        describe: fn(&Machine<'_>) -> String,
+        provider: &str,
+        metadata: &serde_json::Value,
+        description: Option<(&str, &str)>,
+        disk: (&str, &Path),
         to: &Path,
     ) -> Result<(), EncodeError> {
-        let disk = self.scratch.join(DISK_FILE);
-        self.vmdk(adapter, DISK_FILE, &disk)?;
-        let bytes = fs::metadata(&disk).at(&disk)?.len();
-        let description = describe(&Machine {
+        let folder = self.checkout.join(VAGRANT);
+        let mut vagrantfile = String::new();
+        for file in ["guest.rb", &format!("{provider}.rb")] {
+            let path = folder.join(file);
+            vagrantfile.push_str(&fs::read_to_string(&path).at(&path)?);
+            vagrantfile.push('\n');
+        }
+        let metadata = format!("{metadata:#}\n");
+        let mut texts = vec![("metadata.json", &*metadata), ("Vagrantfile", vagrantfile.trim_end())];
+        texts.extend(description);
+        let write = || -> io::Result<()> {
+            let out = GzBuilder::new().write(self.create(to)?, Compression::fast());
+            self.archive(out, &texts, disk)?.finish()?.flush()
+        };
+        write().at(to)?;
+        Ok(fs::remove_file(disk.1).at(disk.1)?)
+    }
+
+    /// Writes the disk to `disk`, and returns the description of a machine with it.
+    fn described_vmdk(
+        &self,
+        adapter: Adapter,
+        describe: Describe,
+        disk: &Path,
+    ) -> Result<String, EncodeError> {
+        self.vmdk(adapter, DISK_FILE, disk)?;
+        Ok(describe(&Machine {
             name: self.name,
             product: &self.release.name,
             version: &self.release.version,
@@ -189,27 +263,22 @@ impl Source<'_> {
             memory: MEMORY,
             uuid: &uuid("machine", &self.digest),
             disk: ovf::Disk {
-                bytes,
+                bytes: fs::metadata(disk).at(disk)?.len(),
                 capacity: fs::metadata(self.raw).at(self.raw)?.len(),
                 uuid: &self.disk_uuid(),
             },
-        });
-        let name = self.name;
-        let manifest = format!(
-            "SHA256({name}.ovf)= {}\nSHA256({DISK_FILE})= {}\n",
-            hex(&<sha2::Sha256 as sha2::Digest>::digest(&description)),
-            sha256_of(&disk).at(&disk)?
-        );
-        let write = || -> io::Result<()> {
-            let mut archive = Ustar::new(self.create(to)?, self.release.epoch);
-            for (extension, text) in [("ovf", &description), ("mf", &manifest)] {
-                archive.add(&format!("{name}.{extension}"), text.len() as u64, text.as_bytes())?;
-            }
-            archive.add(DISK_FILE, bytes, File::open(&disk)?)?;
-            archive.finish()?.flush()
-        };
-        write().at(to)?;
-        Ok(fs::remove_file(&disk).at(&disk)?)
+        }))
+    }
+
+    /// Writes an archive of texts and a file, each with its name.
+    fn archive<W: Write>(&self, out: W, texts: &[(&str, &str)], disk: (&str, &Path)) -> io::Result<W> {
+        let mut archive = Ustar::new(out, self.release.epoch);
+        for (name, text) in texts {
+            archive.add(name, text.len() as u64, text.as_bytes())?;
+        }
+        let (name, disk) = (disk.0, File::open(disk.1)?);
+        archive.add(name, disk.metadata()?.len(), disk)?;
+        archive.finish()
     }
 
     fn disk_uuid(&self) -> String {
@@ -218,104 +287,5 @@ impl Source<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    /// A disk with data at both ends.
-    fn disk(folder: &Path) -> PathBuf {
-        let raw = folder.join("disk.raw");
-        let file = File::create(&raw).unwrap();
-        for at in [0, (4 << 20) - 5] {
-            std::os::unix::fs::FileExt::write_all_at(&file, b"data\n", at).unwrap();
-        }
-        raw
-    }
-
-    fn encode(encoding: Encoding, folder: &Path, to: &str) -> PathBuf {
-        encode_until(&AtomicBool::new(false), encoding, folder, to).unwrap()
-    }
-
-    fn encode_until(
-        cancel: &AtomicBool,
-        encoding: Encoding,
-        folder: &Path,
-        to: &str,
-    ) -> Result<PathBuf, EncodeError> {
-        let raw = disk(folder);
-        let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml");
-        let release = Release::read(&release).unwrap();
-        let source = Source {
-            raw: &raw,
-            digest: crate::sparse::digest(&raw).unwrap(),
-            sha256: None,
-            release: &release,
-            name: "keelson-1.0.0-alpha",
-            tools: Path::new("/nonexistent"),
-            scratch: folder,
-            cancel,
-        };
-        let to = folder.join(to);
-        source.encode(encoding, "file", &to)?;
-        Ok(to)
-    }
-
-    #[test]
-    fn an_interrupt_ends_an_encoding() {
-        let folder = tempfile::tempdir().unwrap();
-        let adapter = Encoding::Vmdk(Adapter::Ide);
-        let ova = Encoding::VirtualBoxOva;
-        for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::SparseTarGz, Encoding::Vdi, adapter, ova] {
-            let cancel = AtomicBool::new(true);
-            let error = encode_until(&cancel, encoding, folder.path(), "disk").unwrap_err();
-            assert!(base_text(&error).contains("interrupted"), "{encoding:?}: {error:?}");
-        }
-    }
-
-    fn base_text(error: &dyn std::error::Error) -> String {
-        error.source().map_or_else(|| error.to_string(), base_text)
-    }
-
-    #[test]
-    fn an_ova_has_its_members_in_order_and_their_digests() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = encode(Encoding::VirtualBoxOva, folder.path(), "a.ova");
-        let mut archive = tar::Archive::new(File::open(path).unwrap());
-        let mut members = Vec::new();
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            members.push((entry.path().unwrap().to_string_lossy().into_owned(), content));
-        }
-        let names: Vec<_> = members.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["keelson-1.0.0-alpha.ovf", "keelson-1.0.0-alpha.mf", "disk.vmdk"]);
-        let digest = |number: usize| hex(&<sha2::Sha256 as sha2::Digest>::digest(&members[number].1));
-        let manifest =
-            format!("SHA256(keelson-1.0.0-alpha.ovf)= {}\nSHA256(disk.vmdk)= {}\n", digest(0), digest(2));
-        assert_eq!(String::from_utf8_lossy(&members[1].1), manifest);
-        let description = String::from_utf8_lossy(&members[0].1).into_owned();
-        assert!(description.contains(&format!("ovf:size=\"{}\"", members[2].1.len())), "{description}");
-        assert!(!folder.path().join(DISK_FILE).exists());
-    }
-
-    #[test]
-    fn the_same_disk_has_the_same_bytes_in_every_format() {
-        let encodings = [
-            Encoding::Raw,
-            Encoding::Gzip,
-            Encoding::Zstd,
-            Encoding::Vmdk(Adapter::Ide),
-            Encoding::Vdi,
-            Encoding::FixedVhd,
-            Encoding::VirtualBoxOva,
-            Encoding::VmwareOva,
-            Encoding::SparseTarGz,
-        ];
-        for encoding in encodings {
-            let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-            let read = |folder: &Path, name| fs::read(encode(encoding, folder, name)).unwrap();
-            assert!(read(one.path(), "a") == read(two.path(), "another"), "{encoding:?}");
-        }
-    }
-}
+#[path = "encode_tests.rs"]
+mod tests;

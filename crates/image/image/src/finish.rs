@@ -164,6 +164,7 @@ fn write_all(
             release: &built.release,
             name: &name,
             tools: &built.tools,
+            checkout: &built.checkout,
             scratch: scratch.folder(),
             cancel: &built.cancel,
         };

@@ -20,13 +20,17 @@ pub enum Format {
     Ova,
     /// An OVA for VMware.
     Vmware,
+    /// A Vagrant box for VirtualBox.
+    Box,
+    /// A Vagrant box for libvirt.
+    BoxLibvirt,
     Ec2,
     Openstack,
     Gce,
     Azure,
 }
 
-const ALL: [Format; 13] = [
+const ALL: [Format; 15] = [
     Format::Raw,
     Format::RawGz,
     Format::RawZst,
@@ -36,6 +40,8 @@ const ALL: [Format; 13] = [
     Format::Vhd,
     Format::Ova,
     Format::Vmware,
+    Format::Box,
+    Format::BoxLibvirt,
     Format::Ec2,
     Format::Openstack,
     Format::Gce,
@@ -43,7 +49,9 @@ const ALL: [Format; 13] = [
 ];
 
 /// Formats that users look for, and that are not built yet.
-const PLANNED: [&str; 7] = ["box", "box-libvirt", "iso", "pxe", "vagrant", "vhdx", "virtualbox"];
+const PLANNED: [&str; 3] = ["iso", "pxe", "vhdx"];
+/// What users may type for a format.
+const ALIASES: [(&str, Format); 2] = [("vagrant", Format::Box), ("virtualbox", Format::Ova)];
 
 /// How a raw disk becomes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,10 @@ pub enum Encoding {
     VirtualBoxOva,
     /// An OVA of VMware.
     VmwareOva,
+    /// A Vagrant box with an OVF of VirtualBox.
+    VirtualBoxBox,
+    /// A Vagrant box with a qcow2 disk.
+    LibvirtBox,
     /// Google's archive of a `disk.raw`.
     SparseTarGz,
 }
@@ -102,6 +114,12 @@ impl Format {
             Self::Vhd => Row("vhd", ".vhd", DiskSpec { size: CLOUD, ..PLAIN }, Encoding::FixedVhd),
             Self::Ova => Row("ova", "-virtualbox.ova", platform("virtualbox", THIN), Encoding::VirtualBoxOva),
             Self::Vmware => Row("vmware", "-vmware.ova", platform("vmware", THIN), Encoding::VmwareOva),
+            Self::Box => {
+                Row("box", "-vagrant-virtualbox.box", platform("vagrant", THIN), Encoding::VirtualBoxBox)
+            }
+            Self::BoxLibvirt => {
+                Row("box-libvirt", "-vagrant-libvirt.box", platform("vagrant", THIN), Encoding::LibvirtBox)
+            }
             Self::Ec2 => Row("ec2", "-ec2.vmdk", platform("ec2", CLOUD), Encoding::Vmdk(Adapter::LsiLogic)),
             Self::Openstack => {
                 Row("openstack", "-openstack.qcow2", platform("openstack", None), Encoding::Qcow2)
@@ -142,7 +160,8 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = ALL.into_iter().find(|format| format.name() == name);
+        let alias = ALIASES.into_iter().find(|(alias, _)| *alias == name).map(|(_, format)| format);
+        let found = alias.or_else(|| ALL.into_iter().find(|format| format.name() == name));
         found.ok_or_else(|| match PLANNED.contains(&name) {
             true => format!("format {name} is not supported yet (expected {})", Self::names()),
             false => format!("unknown format `{name}` (expected {})", Self::names()),
@@ -177,6 +196,7 @@ mod tests {
         }
         for format in ALL {
             assert_eq!(format.name().parse(), Ok(format));
+            assert!(ALIASES.iter().all(|(alias, _)| *alias != format.name()));
             let text = serde_json::to_string(&format).unwrap();
             assert_eq!(serde_json::from_str::<Format>(&text).unwrap(), format);
         }

@@ -76,8 +76,8 @@ struct BuildFlags {
     /// Build profile of the programs: node, as in releases, or quick, for development
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
     profile: Profile,
-    /// Comma-separated list of formats: raw, raw.gz, raw.zst, qcow2, vmdk, vdi, vhd, ova (VirtualBox), vmware, ec2,
-    /// openstack, gce, azure
+    /// Comma-separated list of formats: raw, raw.gz, raw.zst, qcow2, vmdk, vdi, vhd, ova (VirtualBox), vmware, box
+    /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
     /// PEM key that signs for Secure Boot; its certificate has the same path with the extension .crt

@@ -5,6 +5,8 @@
 //! writes nothing. Lines of others are kept.
 
 use std::ffi::OsString;
+use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -14,7 +16,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::unistd::{AccessFlags, access};
 
-use crate::address::{self, Network};
+use crate::address::{self, Network, NodeAddress};
 use crate::file_merge::merge_file;
 use crate::hosts;
 use crate::root::Root;
@@ -51,14 +53,23 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     if !names.is_empty() {
         eprintln!("{} written to /etc/hosts", names.join(", "));
     }
+    let path = flags.root.at(&flags.file);
     let limit = Duration::from_secs(flags.timeout);
-    let preferred = address::wait_for(limit, || Network::observe(&flags.root).preferred())
-        .context("cannot watch the network")?;
+    let wait_for = |find: &dyn Fn(Network) -> Option<NodeAddress>| {
+        address::wait_for(limit, || find(Network::observe(&flags.root))).context("cannot watch the network")
+    };
+    let recorded = match recorded(&fs::read_to_string(&path).unwrap_or_default()) {
+        Some(address) => wait_for(&|network| network.with_address(address, "as recorded"))?,
+        None => None,
+    };
+    let preferred = match recorded {
+        Some(found) => Some(found),
+        None => wait_for(&|network| network.preferred())?,
+    };
     let Some(found) = preferred.or_else(|| Network::observe(&flags.root).best_available()) else {
         eprintln!("no address after {} s: neither a LAN nor a default route; nothing written", flags.timeout);
         return Ok(ExitCode::SUCCESS);
     };
-    let path = flags.root.at(&flags.file);
     let address = found.address.to_string();
     let changed = merge_file(&path, |before| merge(before, &address))
         .with_context(|| format!("cannot write {}", flags.file.display()))?;
@@ -81,15 +92,23 @@ fn platform_program(root: &Root) -> Option<PathBuf> {
     (!is_own).then_some(program)
 }
 
+/// The private address of others, such as Vagrant's, which records that of its private network. It counts while the
+/// machine has it.
+fn recorded(text: &str) -> Option<Ipv4Addr> {
+    let [private, public] = KEYS.map(|key| value(text, key));
+    if public.is_some() && public != private { private?.parse().ok() } else { None }
+}
+
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
 /// Replaces the first line of each key, and appends missing ones. This program writes the same address to both
 /// keys: a differing public address was set by a platform or an operator, and is kept.
 fn merge(text: &str, address: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let value = |key: &str| {
-        let mut pairs = lines.iter().filter_map(|line| line.split_once('='));
-        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
-    };
-    let [private, public] = KEYS.map(value);
+    let [private, public] = KEYS.map(|key| value(text, key));
     let keeps_public = public.is_some() && public != private;
     for key in KEYS.into_iter().filter(|key| !(keeps_public && *key == KEYS[1])) {
         let line = format!("{key}={address}");
@@ -120,6 +139,17 @@ mod tests {
             "COREOS_PRIVATE_IPV4=1.2.3.4\nA=b\nCOREOS_PUBLIC_IPV4=1.2.3.4\nCOREOS_PUBLIC_IPV4=5.6.7.8\n",
             "COREOS_PRIVATE_IPV4=10.77.0.11\nA=b\nCOREOS_PUBLIC_IPV4=10.77.0.11\nCOREOS_PUBLIC_IPV4=5.6.7.8\n",
         );
+    }
+
+    #[test]
+    fn an_address_of_another_is_recorded() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(recorded(text).map(|address| address.to_string()).as_deref(), expect, "{text}");
+        };
+        check("COREOS_PUBLIC_IPV4=127.0.0.1\nCOREOS_PRIVATE_IPV4=172.17.8.101", Some("172.17.8.101"));
+        check("COREOS_PUBLIC_IPV4=10.0.2.15\nCOREOS_PRIVATE_IPV4=10.0.2.15\n", None);
+        check("COREOS_PRIVATE_IPV4=10.0.2.15\n", None);
+        check("COREOS_PUBLIC_IPV4=127.0.0.1\nCOREOS_PRIVATE_IPV4=host\n", None);
     }
 
     #[test]

@@ -58,6 +58,21 @@ fn the_address_of_the_default_route_is_written_once() {
 }
 
 #[test]
+fn a_recorded_address_is_kept_while_the_machine_has_it() {
+    let route = format!("{ROUTE_HEAD}lo\t00000000\t0100007F\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
+    let recorded = |private: &str| format!("COREOS_PUBLIC_IPV4=203.0.113.7\nCOREOS_PRIVATE_IPV4={private}\n");
+    // The machine of the test has no other address than that of the default route; the next one has gone.
+    for (private, expect, log) in [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1 of lo (as recorded) already in"),
+        ("198.51.100.9", "127.0.0.1", "127.0.0.1 of lo (default route) written to"),
+    ] {
+        let machine = Machine::new(&[("proc/net/route", &route), ("etc/environment", &recorded(private))]);
+        check(&machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]), 0, log);
+        assert_eq!(machine.read("etc/environment"), recorded(expect));
+    }
+}
+
+#[test]
 fn the_platforms_own_program_goes_first() {
     let path = "usr/share/oem/bin/coreos-setup-environment";
     let script = "#!/bin/sh\necho \"platform: $*\"\nexit 3\n";

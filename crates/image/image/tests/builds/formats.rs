@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::harness::{Build, Finished, first};
 use crate::verify_and_diff::failed;
 
-const ALL: &str = "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,ec2,openstack,gce,azure";
+const ALL: &str = "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure";
 
 fn digests(finished: &Finished) -> BTreeMap<&str, &str> {
     ALL.split(',').map(|format| (format, finished.sha256(format))).collect()

@@ -65,6 +65,12 @@ impl Network {
         self.preferred().or_else(|| self.default_route())
     }
 
+    /// This address, if an interface has it.
+    pub fn with_address(&self, address: Ipv4Addr, reason: &'static str) -> Option<NodeAddress> {
+        let (interface, _) = self.addresses.iter().find(|(_, addresses)| addresses.contains(&address))?;
+        Some(NodeAddress { address, interface: interface.clone(), reason })
+    }
+
     fn default_route(&self) -> Option<NodeAddress> {
         self.address_of(default_interface(&self.routes)?, "default route")
     }

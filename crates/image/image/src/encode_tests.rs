@@ -1,0 +1,133 @@
+use std::io::Read;
+
+use super::*;
+
+/// A disk with data at both ends.
+fn disk(folder: &Path) -> PathBuf {
+    let raw = folder.join("disk.raw");
+    let file = File::create(&raw).unwrap();
+    for at in [0, (4 << 20) - 5] {
+        std::os::unix::fs::FileExt::write_all_at(&file, b"data\n", at).unwrap();
+    }
+    raw
+}
+
+fn encode(encoding: Encoding, folder: &Path, to: &str) -> PathBuf {
+    encode_until(&AtomicBool::new(false), encoding, folder, to).unwrap()
+}
+
+fn encode_until(
+    cancel: &AtomicBool,
+    encoding: Encoding,
+    folder: &Path,
+    to: &str,
+) -> Result<PathBuf, EncodeError> {
+    let raw = disk(folder);
+    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml");
+    let release = Release::read(&release).unwrap();
+    let source = Source {
+        raw: &raw,
+        digest: crate::sparse::digest(&raw).unwrap(),
+        sha256: None,
+        release: &release,
+        name: "keelson-1.0.0-alpha",
+        tools: Path::new("/nonexistent"),
+        checkout: &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.."),
+        scratch: folder,
+        cancel,
+    };
+    let to = folder.join(to);
+    source.encode(encoding, "file", &to)?;
+    Ok(to)
+}
+
+#[test]
+fn an_interrupt_ends_an_encoding() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = Encoding::Vmdk(Adapter::Ide);
+    let ova = Encoding::VirtualBoxOva;
+    for encoding in [
+        Encoding::Gzip,
+        Encoding::Zstd,
+        Encoding::SparseTarGz,
+        Encoding::Vdi,
+        adapter,
+        ova,
+        Encoding::VirtualBoxBox,
+    ] {
+        let cancel = AtomicBool::new(true);
+        let error = encode_until(&cancel, encoding, folder.path(), "disk").unwrap_err();
+        assert!(base_text(&error).contains("interrupted"), "{encoding:?}: {error:?}");
+    }
+}
+
+fn base_text(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), base_text)
+}
+
+/// Names and contents of an archive, which may be compressed.
+fn members(archive: impl Read) -> Vec<(String, Vec<u8>)> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (entry.path().unwrap().to_string_lossy().into_owned(), content)
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_box_has_what_vagrant_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = encode(Encoding::VirtualBoxBox, folder.path(), "a.box");
+    let members = members(flate2::read::GzDecoder::new(File::open(path).unwrap()));
+    let names: Vec<_> = members.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["metadata.json", "Vagrantfile", "box.ovf", "disk.vmdk"]);
+    let metadata: serde_json::Value = serde_json::from_slice(&members[0].1).unwrap();
+    assert_eq!(metadata["provider"], "virtualbox");
+    let vagrantfile = String::from_utf8_lossy(&members[1].1);
+    for part in ["configure_networks_cloud_init", "\"--firmware\", \"efi\""] {
+        assert!(vagrantfile.contains(part), "{vagrantfile}");
+    }
+    let description = String::from_utf8_lossy(&members[2].1);
+    assert!(description.contains(&format!("ovf:size=\"{}\"", members[3].1.len())), "{description}");
+    assert!(!folder.path().join(DISK_FILE).exists());
+}
+
+#[test]
+fn an_ova_has_its_members_in_order_and_their_digests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = encode(Encoding::VirtualBoxOva, folder.path(), "a.ova");
+    let members = members(File::open(path).unwrap());
+    let names: Vec<_> = members.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["keelson-1.0.0-alpha.ovf", "keelson-1.0.0-alpha.mf", "disk.vmdk"]);
+    let digest = |number: usize| hex(&<sha2::Sha256 as sha2::Digest>::digest(&members[number].1));
+    let manifest =
+        format!("SHA256(keelson-1.0.0-alpha.ovf)= {}\nSHA256(disk.vmdk)= {}\n", digest(0), digest(2));
+    assert_eq!(String::from_utf8_lossy(&members[1].1), manifest);
+    let description = String::from_utf8_lossy(&members[0].1).into_owned();
+    assert!(description.contains(&format!("ovf:size=\"{}\"", members[2].1.len())), "{description}");
+    assert!(!folder.path().join(DISK_FILE).exists());
+}
+
+#[test]
+fn the_same_disk_has_the_same_bytes_in_every_format() {
+    let encodings = [
+        Encoding::Raw,
+        Encoding::Gzip,
+        Encoding::Zstd,
+        Encoding::Vmdk(Adapter::Ide),
+        Encoding::Vdi,
+        Encoding::FixedVhd,
+        Encoding::VirtualBoxOva,
+        Encoding::VmwareOva,
+        Encoding::VirtualBoxBox,
+        Encoding::SparseTarGz,
+    ];
+    for encoding in encodings {
+        let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let read = |folder: &Path, name| fs::read(encode(encoding, folder, name)).unwrap();
+        assert!(read(one.path(), "a") == read(two.path(), "another"), "{encoding:?}");
+    }
+}
