@@ -46,7 +46,7 @@ pub(crate) fn image(run: &Run, scenario: &Scenario, folder: &Path) -> Result<Opt
 fn build(run: &Run, format: &str, key: Option<&SigningKey>, out: &Path) -> Result<PathBuf, Failure> {
     let program = &run.background.program;
     let mut command = Command::new(program);
-    command.args(["--json", "image", "build", "--format", format]);
+    command.args(["--json", "image", "build", "--format", format, "--profile", &run.profile.to_string()]);
     if let Some(key) = key {
         command.arg("--sign").arg(&key.key);
     }

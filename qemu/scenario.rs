@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use image::programs::Profile;
 use machines::cluster::{BackendKind, Datasource, Hardware};
 use machines::image::Image;
 use machines::machine::Machine;
@@ -139,6 +140,8 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Run {
     pub image: Image,
+    /// Build profile of the programs in images that scenarios build.
+    pub profile: Profile,
     /// Folder in which each scenario gets its own.
     pub state: PathBuf,
     pub background: Background,

@@ -44,15 +44,13 @@ fn encode_until(
 #[test]
 fn an_interrupt_ends_an_encoding() {
     let folder = tempfile::tempdir().unwrap();
-    let adapter = Encoding::Vmdk(Adapter::Ide);
-    let ova = Encoding::VirtualBoxOva;
     for encoding in [
         Encoding::Gzip,
         Encoding::Zstd,
         Encoding::SparseTarGz,
         Encoding::Vdi,
-        adapter,
-        ova,
+        Encoding::Vmdk(Adapter::Ide),
+        Encoding::VirtualBoxOva,
         Encoding::VirtualBoxBox,
     ] {
         let cancel = AtomicBool::new(true);

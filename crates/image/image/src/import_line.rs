@@ -24,7 +24,7 @@ pub fn import_line(format: Format, file: &str) -> String {
         Format::Ova => format!("VBoxManage import {file} --vsys 0 --vmname NAME"),
         Format::Vmware => format!("ovftool --name=NAME {file} vi://USER@HOST/"),
         Format::Box | Format::BoxLibvirt => {
-            format!("vagrant box add --name keelson {file} && vagrant init keelson && vagrant up")
+            format!("vagrant box add --name keelson-CHANNEL {file} && keelson vagrantfile && vagrant up")
         }
         Format::Ec2 => format!(
             "aws ec2 import-snapshot --disk-container 'Format=VMDK,UserBucket={{S3Bucket=BUCKET,S3Key={file}}}', and \

@@ -84,6 +84,10 @@ pub enum Verb {
         after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"
     )]
     Validate(verbs::validate::Flags),
+    /// Write a Vagrantfile for the box of a channel, with machines as config.rb describes them
+    #[command(after_help = "Examples:\n  keelson vagrantfile\n  keelson vagrantfile --channel beta -o -\n  \
+        keelson vagrantfile --box-url http://files.example.net/keelson-alpha.json")]
+    Vagrantfile(verbs::vagrantfile::Flags),
     /// Run the channel server, which serves updates to machines and a web page to operators
     #[command(after_help = "Examples:\n  keelson serve-updates\n  \
         keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --key /srv/keys/channel.key \\\n    \

@@ -56,6 +56,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Ca(flags) => verbs::ca::run(&context, flags),
         Verb::Keys(flags) => verbs::keys::run(&context, flags),
         Verb::Release(flags) => verbs::release::run(&context, flags),
+        Verb::Vagrantfile(flags) => verbs::vagrantfile::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
         Verb::ServeUpdates(flags) => verbs::serve_updates::run(&context, flags),
         Verb::Publish(flags) => verbs::publish::run(&context, flags),

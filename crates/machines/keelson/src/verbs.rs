@@ -19,4 +19,5 @@ pub mod ssh;
 pub mod status;
 pub mod test;
 pub mod up;
+pub mod vagrantfile;
 pub mod validate;

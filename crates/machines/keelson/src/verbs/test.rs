@@ -79,6 +79,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let boot_image = boot_image::find(context, request, &cancel)?;
     let run = Run {
         image: boot_image.image.clone(),
+        profile: flags.profile,
         state: context.state_dir.clone(),
         background: context.background.clone(),
         cancel,

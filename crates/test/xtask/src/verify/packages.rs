@@ -16,13 +16,14 @@ struct Need {
     steps: &'static [&'static str],
 }
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 15] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
     Need { program: "openssl", package: "openssl", steps: &["tests", "wants"] },
     Need { program: "debsecan", package: "debsecan", steps: &["wants", "image"] },
     Need { program: "qemu-img", package: "qemu-utils", steps: &["tests"] },
+    Need { program: "ruby", package: "ruby", steps: &["tests"] },
     Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },
     Need { program: "unshare", package: "util-linux", steps: &["tests", "image"] },
     Need { program: "ip", package: "iproute2", steps: &["tests"] },
