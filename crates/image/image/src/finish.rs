@@ -241,16 +241,20 @@ fn allocated(path: &Path) -> Result<u64, TreeError> {
 mod tests {
     use super::*;
 
+    /// A build whose disk has four bytes, and a folder for its files.
+    fn built(folder: &Path) -> (Built, PathBuf) {
+        let raw = folder.join("disk.raw");
+        fs::write(&raw, "disk").unwrap();
+        (Built::of_disk(&folder.join("work"), &raw), folder.join("out"))
+    }
+
     #[test]
     fn a_failed_format_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let raw = folder.path().join("disk.raw");
-        fs::write(&raw, "disk").unwrap();
-        let out = folder.path().join("out");
+        let (built, out) = built(folder.path());
         // A directory at the target path.
         fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
-        let built = Built::of_disk(&folder.path().join("work"), &raw);
-        finish(&built, &[Format::Raw], &raw, &out, |_| ()).unwrap_err();
+        finish(&built, &[Format::Raw], &built.raw, &out, |_| ()).unwrap_err();
         let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
     }
@@ -258,12 +262,9 @@ mod tests {
     #[test]
     fn an_interrupt_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let raw = folder.path().join("disk.raw");
-        fs::write(&raw, "disk").unwrap();
-        let out = folder.path().join("out");
-        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        let (built, out) = built(folder.path());
         let interrupt = |_| built.cancel.store(true, Ordering::Relaxed);
-        let error = finish(&built, &[Format::Raw], &raw, &out, interrupt).unwrap_err();
+        let error = finish(&built, &[Format::Raw], &built.raw, &out, interrupt).unwrap_err();
         assert!(matches!(error, FormatError::Interrupted), "{error:?}");
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
     }
@@ -271,13 +272,10 @@ mod tests {
     #[test]
     fn a_record_lists_the_files_as_requested() {
         let folder = tempfile::tempdir().unwrap();
-        let raw = folder.path().join("disk.raw");
-        fs::write(&raw, "disk").unwrap();
-        let out = folder.path().join("out");
-        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        let (built, out) = built(folder.path());
         let mut reported = Vec::new();
         let formats = [Format::RawZst, Format::Raw];
-        let record = finish(&built, &formats, &raw, &out, |format| reported.push(format)).unwrap();
+        let record = finish(&built, &formats, &built.raw, &out, |format| reported.push(format)).unwrap();
         let listed: Vec<_> = record.files.iter().map(|file| file.format).collect();
         assert_eq!((listed, reported), (formats.to_vec(), formats.to_vec()));
         let [compressed, disk] = &*record.files else { panic!("{record:?}") };
