@@ -16,8 +16,25 @@ pub struct ConfigRb {
     pub vm_memory: Option<u32>,
     pub vm_cpus: Option<u32>,
     pub forwarded_ports: Vec<Forward>,
+    /// Port of this host that leads to Docker on the first machine.
+    pub expose_docker_tcp: Option<u16>,
     /// Host folder and mount point in the machine.
     pub shared_folders: Vec<(String, String)>,
+    /// The operator's home has the same path in the machines.
+    pub share_home: bool,
+}
+
+/// Port of Docker's API without TLS, on a machine whose cloud-config opens it.
+const DOCKER_PORT: u16 = 2375;
+/// Settings of Vagrant's windows and processors. Consoles are always logged.
+const WITHOUT_EFFECT: [&str; 4] = ["enable_serial_logging", "vm_gui", "vb_gui", "vb_cpuexecutioncap"];
+
+impl ConfigRb {
+    /// Forwarded ports of the first machine.
+    pub fn forwards(&self) -> Vec<Forward> {
+        let docker = self.expose_docker_tcp.map(|host| Forward { host, guest: DOCKER_PORT });
+        self.forwarded_ports.iter().copied().chain(docker).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +93,17 @@ fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
         "forwarded_ports" => {
             config.forwarded_ports = ports(value).ok_or_else(|| wrong("a hash such as { 80 => 8080 }"))?;
         }
+        "expose_docker_tcp" => {
+            config.expose_docker_tcp = match &value {
+                Value::Nil | Value::Bool(false) => None,
+                value => Some(port(value).ok_or_else(|| wrong("a port"))?),
+            };
+        }
+        "share_home" => {
+            let Value::Bool(share) = value else { return Err(wrong("true or false")) };
+            config.share_home = share;
+        }
+        name if WITHOUT_EFFECT.contains(&name) => {}
         "shared_folders" => {
             config.shared_folders = folders(value).ok_or_else(|| wrong("a hash such as { '/a' => '/b' }"))?;
         }
@@ -156,10 +184,13 @@ fn version(value: Value) -> Option<Option<String>> {
     }
 }
 
+fn port(value: &Value) -> Option<u16> {
+    number::<u16>(value).filter(|port| *port != 0)
+}
+
 /// Vagrant's order is guest => host.
 fn ports(value: Value) -> Option<Vec<Forward>> {
     let Value::Hash(pairs) = value else { return None };
-    let port = |value: &Value| number::<u16>(value).filter(|port| *port != 0);
     pairs.iter().map(|(guest, host)| Some(Forward { host: port(host)?, guest: port(guest)? })).collect()
 }
 
@@ -176,7 +207,9 @@ mod tests {
     fn vagrant_settings_are_parsed() {
         let text = "# Size of the cluster\n$num_instances=3\n$instance_name_prefix = \"core\" # names\n\
             $update_channel='beta'\n$image_version = \"current\"\n$vm_memory = 2_048\n$vm_cpus = 2\n\
-            $forwarded_ports = { 80 => 8080,\n  443 => 8443 }\n$shared_folders = {'/a b' => '/home/core/x'}\n\n";
+            $forwarded_ports = { 80 => 8080,\n  443 => 8443 }\n$shared_folders = {'/a b' => '/home/core/x'}\n\
+            $share_home=true\n$expose_docker_tcp=2375\n$enable_serial_logging=false\n$vm_gui = false\n\
+            $vb_cpuexecutioncap = 100\n\n";
         let (config, warnings) = read(text);
         assert!(warnings.is_empty(), "{warnings:?}");
         let expect = ConfigRb {
@@ -187,9 +220,13 @@ mod tests {
             vm_memory: Some(2048),
             vm_cpus: Some(2),
             forwarded_ports: vec![Forward { host: 8080, guest: 80 }, Forward { host: 8443, guest: 443 }],
+            expose_docker_tcp: Some(2375),
             shared_folders: vec![("/a b".into(), "/home/core/x".into())],
+            share_home: true,
         };
         assert_eq!(config, expect);
+        assert_eq!(config.forwards()[2..], [Forward { host: 2375, guest: 2375 }]);
+        assert_eq!(read("$expose_docker_tcp = nil").1, [""; 0]);
     }
 
     #[test]
@@ -204,7 +241,9 @@ mod tests {
         check("$num_instances = many", "line 1: ignoring `$num_instances = many`");
         check("$num_instances = 'many'", "line 1: ignoring $num_instances: it must be a number");
         check("$vm_memory = 99999999999", "line 1: ignoring $vm_memory: it must be a number of MiB");
-        check("$vm_gui = false", "line 1: ignoring $vm_gui");
+        check("$new_discovery_url = 'x'", "line 1: ignoring $new_discovery_url: unknown setting");
+        check("$share_home = '/home'", "line 1: ignoring $share_home: it must be true or false");
+        check("$expose_docker_tcp = 0", "line 1: ignoring $expose_docker_tcp: it must be a port");
         check("$forwarded_ports = { 80 => 99999 }", "line 1: ignoring $forwarded_ports: it must be a hash");
         check("$forwarded_ports = { 80 => 8080", "line 1: ignoring `$forwarded_ports = { 80 => 8080`");
         check("$update_channel = \"#{ENV['C']}\"", "line 1: ignoring `$update_channel");

@@ -242,11 +242,10 @@ fn help_manuals_and_completions_are_generated() {
 #[test]
 fn config_rb_warnings_have_file_and_line() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
-    std::fs::write(folder.path().join("config.rb"), "# mine\n$vm_gui = false\n$num_instances = 500\n")
-        .unwrap();
+    std::fs::write(folder.path().join("config.rb"), "# mine\n$vm_disk = 8\n$num_instances = 500\n").unwrap();
     let output = keelson(folder.path(), &["up", "--image", "none"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("warning: config.rb, line 2: ignoring $vm_gui: unknown setting"), "{stderr}");
+    assert!(stderr.contains("warning: config.rb, line 2: ignoring $vm_disk: unknown setting"), "{stderr}");
     assert!(stderr.contains("error: invalid number of nodes 500"), "{stderr}");
 }
 

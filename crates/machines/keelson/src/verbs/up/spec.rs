@@ -21,7 +21,7 @@ pub fn wanted(flags: &Flags, config: &ConfigRb, existing: Option<&Cluster>) -> C
         memory_mib: flags.memory.or(config.vm_memory).unwrap_or(defaults.memory_mib),
         cpus: config.vm_cpus.unwrap_or_else(|| default_cpus(defaults.cpus, nodes, cores)),
         datasource: flags.datasource.unwrap_or(defaults.datasource),
-        forwards: config.forwarded_ports.clone(),
+        forwards: config.forwards(),
         outbound: !flags.isolated,
         tls: flags.tls,
         secure_boot: flags.secure_boot,
@@ -38,11 +38,11 @@ pub fn change(flags: &Flags, config: &ConfigRb) -> SpecChange {
         memory_mib: flags.memory.or(config.vm_memory),
         cpus: config.vm_cpus,
         datasource: flags.datasource,
-        forwards: Some(&config.forwarded_ports).filter(|ports| !ports.is_empty()).cloned(),
+        forwards: Some(config.forwards()).filter(|ports| !ports.is_empty()),
     }
 }
 
-/// The folders of `$shared_folders`; host paths are relative to the current folder.
+/// The folders of `$shared_folders`, whose host paths are relative to the current folder, and of `$share_home`.
 pub fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
     let folder = |(host, guest): &(String, String)| {
         let host =
@@ -52,7 +52,11 @@ pub fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
         }
         Ok(SharedFolder { host, guest: guest.clone() })
     };
-    config.shared_folders.iter().map(folder).collect()
+    let home = config.share_home.then(|| {
+        let home = std::env::var("HOME").context("$share_home: HOME is not set")?;
+        Ok(SharedFolder { host: home.clone().into(), guest: home })
+    });
+    config.shared_folders.iter().map(folder).chain(home).collect()
 }
 
 /// Default number of processors of a machine. More virtual processors than cores slow each other down: three emulated
