@@ -1,5 +1,6 @@
 //! Writes the finished files: the disk in the requested formats, and the record of its build.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use crate::built::Built;
 use crate::disk_full::DiskFull;
 use crate::encode::{EncodeError, Source};
 use crate::fetch::sha256_of;
-use crate::formats::{DiskSpec, Encoding, Format, PLAIN};
+use crate::formats::{Encoding, Format};
 use crate::import_line::import_line;
 use crate::platform_disk::{PlatformDiskError, write_platform_disk};
 use crate::programs::Profile;
@@ -18,7 +19,7 @@ use crate::sparse::digest;
 use crate::tree::{PathContext, TreeError, make_folder};
 
 /// Folder of the platforms' OEM files, below the checkout.
-const OEM: &str = "image/oem";
+pub const OEM: &str = "image/oem";
 /// Temporary files in the work folder.
 const SCRATCH: &str = "formats";
 
@@ -79,12 +80,63 @@ pub enum FormatError {
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Disk(#[from] PlatformDiskError),
+    #[error("format {format} has the OEM files of its own platform, {platform}")]
+    Platform { format: &'static str, platform: &'static str },
+    #[error("a disk of {size} GiB is too small: the partitions need {needed} MiB")]
+    Small { size: u32, needed: u64 },
     #[error("cannot write the build record")]
     Record(#[from] serde_json::Error),
     #[error("interrupted; the same command resumes the build")]
     Interrupted,
     #[error("{full}")]
     Full { full: DiskFull, source: Box<FormatError> },
+}
+
+/// What differs from the usual disks, in all requested formats.
+#[derive(Debug, Clone, Default)]
+pub struct DiskChanges {
+    /// Folder with the files of the OEM partition. Formats of a platform have their own.
+    pub oem: Option<PathBuf>,
+    /// Size of the disks in GiB.
+    pub size: Option<u32>,
+}
+
+impl DiskChanges {
+    /// Fails if one of the formats cannot have them.
+    pub fn check(&self, formats: &[Format]) -> Result<(), FormatError> {
+        let with_platform = formats.iter().find_map(|format| Some((format.name(), format.disk().platform?)));
+        match with_platform {
+            Some((format, platform)) if self.oem.is_some() => Err(FormatError::Platform { format, platform }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The disk inside of a file. Formats with equal ones share it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Disk {
+    oem: Option<PathBuf>,
+    size: Option<u32>,
+}
+
+impl Disk {
+    fn new(format: Format, changes: &DiskChanges, built: &Built) -> Result<Self, FormatError> {
+        let spec = format.disk();
+        let own = spec.platform.map(|platform| built.checkout.join(OEM).join(platform));
+        let size = changes.size.or(spec.size);
+        let needed = fs::metadata(&built.raw).at(&built.raw)?.len();
+        match size {
+            Some(size) if u64::from(size) << 30 < needed => {
+                Err(FormatError::Small { size, needed: needed >> 20 })
+            }
+            size => Ok(Self { oem: own.or_else(|| changes.oem.clone()), size }),
+        }
+    }
+
+    /// Whether it differs from the disk of the build.
+    fn is_own(&self) -> bool {
+        self.oem.is_some() || self.size.is_some()
+    }
 }
 
 /// Path of the record of `NAME.raw` or `NAME.qcow2`.
@@ -115,11 +167,12 @@ pub(crate) fn record_of(file: &Path) -> PathBuf {
 pub fn finish(
     built: &Built,
     formats: &[Format],
+    changes: &DiskChanges,
     lock: &Path,
     out: &Path,
     report: impl FnMut(Format),
 ) -> Result<Record, FormatError> {
-    write_all(built, formats, lock, out, report).map_err(|error| {
+    write_all(built, formats, changes, lock, out, report).map_err(|error| {
         // Ctrl-C also reaches qemu-img, which then fails.
         if built.cancel.load(Ordering::Relaxed) {
             return FormatError::Interrupted;
@@ -134,25 +187,27 @@ pub fn finish(
 fn write_all(
     built: &Built,
     formats: &[Format],
+    changes: &DiskChanges,
     lock: &Path,
     out: &Path,
     mut report: impl FnMut(Format),
 ) -> Result<Record, FormatError> {
+    changes.check(formats)?;
     make_folder(out)?;
     let out = fs::canonicalize(out).at(out)?;
     let name = format!("keelson-{}-{}", built.version, built.channel);
     let disk_sha256 = sha256_of(&built.raw).at(&built.raw)?;
     let mut files = Vec::new();
-    // Formats with the same disk share it: it takes as much space as the raw image.
-    let mut specs: Vec<DiskSpec> = formats.iter().map(|format| format.disk()).collect();
-    specs.sort_unstable();
-    specs.dedup();
-    for spec in specs {
+    // It takes as much space as the raw image: one at a time.
+    let mut disks = BTreeMap::<Disk, Vec<Format>>::new();
+    for format in formats {
+        disks.entry(Disk::new(*format, changes, built)?).or_default().push(*format);
+    }
+    for (disk, formats) in disks {
         let scratch = built.work.scratch(SCRATCH)?;
-        let own = spec != PLAIN;
+        let own = disk.is_own();
         let raw = if own {
-            let oem = spec.platform.map(|platform| built.checkout.join(OEM).join(platform));
-            write_platform_disk(built, oem.as_deref(), spec.size, scratch.folder())?;
+            write_platform_disk(built, disk.oem.as_deref(), disk.size, scratch.folder())?;
             scratch.folder().join("disk.raw")
         } else {
             built.raw.clone()
@@ -168,10 +223,12 @@ fn write_all(
             scratch: scratch.folder(),
             cancel: &built.cancel,
         };
-        for format in formats.iter().filter(|format| format.disk() == spec) {
-            report(*format);
+        let oem = disk.oem.as_deref().and_then(Path::file_name);
+        for format in formats {
+            report(format);
             uninterrupted(&built.cancel)?;
-            files.push(write_file(&source, *format, &out)?);
+            let file = write_file(&source, format, &out)?;
+            files.push(FinishedFile { oem: oem.map(|oem| oem.to_string_lossy().into_owned()), ..file });
         }
     }
     files.sort_by_key(|file| formats.iter().position(|format| *format == file.format));
@@ -214,7 +271,7 @@ fn write_file(source: &Source<'_>, format: Format, out: &Path) -> Result<Finishe
         sha256,
         virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
         disk_digest: source.digest.clone(),
-        oem: format.disk().platform.map(str::to_owned),
+        oem: None,
         boot: vec!["uefi".to_owned()],
         import: import_line(format, &name),
         path,
@@ -239,6 +296,8 @@ fn allocated(path: &Path) -> Result<u64, TreeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     /// A build whose disk has four bytes, and a folder for its files.
@@ -254,7 +313,7 @@ mod tests {
         let (built, out) = built(folder.path());
         // A directory at the target path.
         fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
-        finish(&built, &[Format::Raw], &built.raw, &out, |_| ()).unwrap_err();
+        finish(&built, &[Format::Raw], &DiskChanges::default(), &built.raw, &out, |_| ()).unwrap_err();
         let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
     }
@@ -264,9 +323,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, out) = built(folder.path());
         let interrupt = |_| built.cancel.store(true, Ordering::Relaxed);
-        let error = finish(&built, &[Format::Raw], &built.raw, &out, interrupt).unwrap_err();
+        let error =
+            finish(&built, &[Format::Raw], &DiskChanges::default(), &built.raw, &out, interrupt).unwrap_err();
         assert!(matches!(error, FormatError::Interrupted), "{error:?}");
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn changes_apply_where_they_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let (built, _) = built(folder.path());
+        let disk = |format, oem: Option<&str>, size| {
+            let changes = DiskChanges { oem: oem.map(PathBuf::from), size };
+            Disk::new(format, &changes, &built).map_err(|error| error.to_string())
+        };
+        assert!(!disk(Format::Raw, None, None).unwrap().is_own());
+        let changed = disk(Format::Qcow2, Some("/mine"), Some(8)).unwrap();
+        assert_eq!(changed, Disk { oem: Some("/mine".into()), size: Some(8) });
+        assert!(changed.is_own());
+        assert_eq!(disk(Format::Ova, None, Some(20)).unwrap().size, Some(20));
+        let oem = DiskChanges { oem: Some("/mine".into()), size: None };
+        let refused = oem.check(&[Format::Raw, Format::Ova]).unwrap_err().to_string();
+        assert_eq!(refused, "format ova has the OEM files of its own platform, virtualbox");
+        oem.check(&[Format::Raw]).unwrap();
+        File::create(&built.raw).unwrap().set_len(3 << 30).unwrap();
+        let small = disk(Format::Raw, None, Some(2)).unwrap_err();
+        assert_eq!(small, "a disk of 2 GiB is too small: the partitions need 3072 MiB");
     }
 
     #[test]
@@ -275,7 +357,10 @@ mod tests {
         let (built, out) = built(folder.path());
         let mut reported = Vec::new();
         let formats = [Format::RawZst, Format::Raw];
-        let record = finish(&built, &formats, &built.raw, &out, |format| reported.push(format)).unwrap();
+        let record = finish(&built, &formats, &DiskChanges::default(), &built.raw, &out, |format| {
+            reported.push(format)
+        })
+        .unwrap();
         let listed: Vec<_> = record.files.iter().map(|file| file.format).collect();
         assert_eq!((listed, reported), (formats.to_vec(), formats.to_vec()));
         let [compressed, disk] = &*record.files else { panic!("{record:?}") };

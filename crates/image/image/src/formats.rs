@@ -75,8 +75,8 @@ pub enum Encoding {
     SparseTarGz,
 }
 
-/// The disk inside of a file. Formats with equal ones share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The disk inside of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpec {
     /// Folder below `image/oem` whose files are on the OEM partition.
     pub platform: Option<&'static str>,
@@ -91,7 +91,7 @@ const THIN: Option<u32> = Some(16);
 const CLOUD: Option<u32> = Some(4);
 
 /// The disk of a build, without a platform.
-pub const PLAIN: DiskSpec = DiskSpec { platform: None, size: None };
+const PLAIN: DiskSpec = DiskSpec { platform: None, size: None };
 
 const fn platform(name: &'static str, size: Option<u32>) -> DiskSpec {
     DiskSpec { platform: Some(name), size }

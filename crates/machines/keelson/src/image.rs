@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use image::build::{LockedTools, Options, build};
 use image::diff::{Change, diff};
 use image::enrolment::SigningKey;
-use image::finish::finish;
+use image::finish::{DiskChanges, OEM, finish};
 use image::formats::Format;
 use image::lock::{Lock, Request};
 use image::mirror::Mirrors;
@@ -80,6 +80,12 @@ struct BuildFlags {
     /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
+    /// Files of the OEM partition: a platform of image/oem, or a folder; for formats without a platform
+    #[arg(long, value_name = "NAME|DIR")]
+    oem: Option<PathBuf>,
+    /// Size of the disks [default: the smallest for raw and qcow2, else that of the platform]
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    disk_size: Option<u32>,
     /// PEM key that signs for Secure Boot; its certificate has the same path with the extension .crt
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -123,6 +129,24 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
     Ok(if check && !changed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// A folder, or the platform of that name.
+fn oem_folder(checkout: &Path, oem: &Path) -> anyhow::Result<PathBuf> {
+    let platforms = checkout.join(OEM);
+    let is_name = oem.components().count() == 1;
+    let found = [Some(oem.to_path_buf()), is_name.then(|| platforms.join(oem))];
+    if let Some(folder) = found.into_iter().flatten().find(|folder| folder.is_dir()) {
+        return std::fs::canonicalize(folder).context("--oem");
+    }
+    let mut names = Vec::new();
+    for entry in
+        std::fs::read_dir(&platforms).with_context(|| format!("cannot list {}", platforms.display()))?
+    {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    bail!("--oem: {} is neither a folder nor a platform ({})", oem.display(), names.join(", "))
+}
+
 fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
     let mut options = Options::for_checkout(&checkout);
@@ -134,6 +158,9 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     options.profile = flags.profile;
     options.sign = flags.sign.as_deref().map(signing_key).transpose()?;
     options.cancel = interrupt()?;
+    let oem = flags.oem.as_deref().map(|oem| oem_folder(&checkout, oem)).transpose()?;
+    let changes = DiskChanges { oem, size: flags.disk_size };
+    changes.check(&flags.format)?;
     let started = std::time::Instant::now();
     let built = build(&options, context.progress)?;
     let step = context.progress.step("formats");
@@ -142,7 +169,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = std::fs::canonicalize(&out).context("--out")?;
     let lock = checkout.join("os/packages.lock");
-    let record = finish(&built, &flags.format, &lock, &out, |format| step.set(format.name()))?;
+    let record = finish(&built, &flags.format, &changes, &lock, &out, |format| step.set(format.name()))?;
     let names: Vec<String> =
         record.files.iter().map(|file| format!("{} {} MiB", file.format.name(), file.bytes >> 20)).collect();
     let took = step.done(&names.join(", "));
