@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::unistd::{AccessFlags, access};
 
-use crate::address::{self, Network, NodeAddress};
+use crate::address::{self, Network};
 use crate::file_merge::merge_file;
 use crate::hosts;
 use crate::root::Root;
@@ -55,17 +55,15 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     }
     let path = flags.root.at(&flags.file);
     let limit = Duration::from_secs(flags.timeout);
-    let wait_for = |find: &dyn Fn(Network) -> Option<NodeAddress>| {
-        address::wait_for(limit, || find(Network::observe(&flags.root))).context("cannot watch the network")
+    let recorded = recorded(&fs::read_to_string(&path).unwrap_or_default());
+    let find = || {
+        let network = Network::observe(&flags.root);
+        match recorded {
+            Some(address) => network.with_address(address, "as recorded"),
+            None => network.preferred(),
+        }
     };
-    let recorded = match recorded(&fs::read_to_string(&path).unwrap_or_default()) {
-        Some(address) => wait_for(&|network| network.with_address(address, "as recorded"))?,
-        None => None,
-    };
-    let preferred = match recorded {
-        Some(found) => Some(found),
-        None => wait_for(&|network| network.preferred())?,
-    };
+    let preferred = address::wait_for(limit, find).context("cannot watch the network")?;
     let Some(found) = preferred.or_else(|| Network::observe(&flags.root).best_available()) else {
         eprintln!("no address after {} s: neither a LAN nor a default route; nothing written", flags.timeout);
         return Ok(ExitCode::SUCCESS);
