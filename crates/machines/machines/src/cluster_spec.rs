@@ -10,6 +10,28 @@ use crate::limits;
 /// Host name under which nodes reach the services that this host provides to the cluster.
 pub const HOST_NAME: &str = "host.keelson";
 
+/// Prints and parses values by their names.
+macro_rules! named {
+    ($kind:ident, $what:literal, $expected:literal, { $($value:ident => $name:literal),+ }) => {
+        impl std::fmt::Display for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$value => $name),+ })
+            }
+        }
+
+        impl std::str::FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok(Self::$value),)+
+                    _ => Err(format!(concat!("unknown ", $what, " {} (expected ", $expected, ")"), text)),
+                }
+            }
+        }
+    };
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -29,26 +51,7 @@ impl BackendKind {
     }
 }
 
-impl std::fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Qemu => "qemu",
-            Self::Nspawn => "nspawn",
-        })
-    }
-}
-
-impl std::str::FromStr for BackendKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "qemu" => Ok(Self::Qemu),
-            "nspawn" => Ok(Self::Nspawn),
-            _ => Err(format!("unknown back end {text} (expected qemu or nspawn)")),
-        }
-    }
-}
+named!(BackendKind, "back end", "qemu or nspawn", { Qemu => "qemu", Nspawn => "nspawn" });
 
 /// How a QEMU node receives its user-data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,26 +62,7 @@ pub enum Datasource {
     FwCfg,
 }
 
-impl std::fmt::Display for Datasource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::ConfigDrive => "config-drive",
-            Self::FwCfg => "fw-cfg",
-        })
-    }
-}
-
-impl std::str::FromStr for Datasource {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "config-drive" => Ok(Self::ConfigDrive),
-            "fw-cfg" => Ok(Self::FwCfg),
-            _ => Err(format!("unknown datasource {text} (expected config-drive or fw-cfg)")),
-        }
-    }
-}
+named!(Datasource, "datasource", "config-drive or fw-cfg", { ConfigDrive => "config-drive", FwCfg => "fw-cfg" });
 
 /// Devices of a QEMU node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -92,28 +76,9 @@ pub enum Hardware {
     Vmware,
 }
 
-impl std::fmt::Display for Hardware {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Virtio => "virtio",
-            Self::VirtualBox => "virtualbox",
-            Self::Vmware => "vmware",
-        })
-    }
-}
-
-impl std::str::FromStr for Hardware {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "virtio" => Ok(Self::Virtio),
-            "virtualbox" => Ok(Self::VirtualBox),
-            "vmware" => Ok(Self::Vmware),
-            _ => Err(format!("unknown hardware {text} (expected virtio, virtualbox or vmware)")),
-        }
-    }
-}
+named!(Hardware, "hardware", "virtio, virtualbox or vmware", {
+    Virtio => "virtio", VirtualBox => "virtualbox", Vmware => "vmware"
+});
 
 /// Forwards a port of the host's loopback to a port of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -235,6 +235,7 @@ mod tests {
                 &[
                     "-device scsi-hd,bus=pvscsi.0,share-rw=on,drive=disk,bootindex=1\n",
                     "kernel-cmdline-extra=module_blacklist=usb_storage,,uas\n",
+                    &format!("-device usb-storage,bus=usb.0,drive={DISK_NODE},share-rw=on,bootindex=2\n"),
                     "-device vmxnet3,netdev=user,romfile=\n",
                     "-smbios type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform\n",
                 ],
