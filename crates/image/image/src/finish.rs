@@ -1,6 +1,7 @@
 //! Writes the finished files: the disk in the requested formats, and the record of its build.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -223,12 +224,11 @@ fn write_all(
             scratch: scratch.folder(),
             cancel: &built.cancel,
         };
-        let oem = disk.oem.as_deref().and_then(Path::file_name);
+        let oem = disk.oem.as_deref().and_then(Path::file_name).map(OsStr::to_string_lossy);
         for format in formats {
             report(format);
             uninterrupted(&built.cancel)?;
-            let file = write_file(&source, format, &out)?;
-            files.push(FinishedFile { oem: oem.map(|oem| oem.to_string_lossy().into_owned()), ..file });
+            files.push(write_file(&source, format, oem.as_deref(), &out)?);
         }
     }
     files.sort_by_key(|file| formats.iter().position(|format| *format == file.format));
@@ -253,7 +253,12 @@ fn uninterrupted(cancel: &AtomicBool) -> Result<(), FormatError> {
     if cancel.load(Ordering::Relaxed) { Err(FormatError::Interrupted) } else { Ok(()) }
 }
 
-fn write_file(source: &Source<'_>, format: Format, out: &Path) -> Result<FinishedFile, FormatError> {
+fn write_file(
+    source: &Source<'_>,
+    format: Format,
+    oem: Option<&str>,
+    out: &Path,
+) -> Result<FinishedFile, FormatError> {
     let name = format!("{}{}", source.name, format.suffix());
     let path = out.join(&name);
     let partial = out.join(format!(".{name}.partial"));
@@ -271,7 +276,7 @@ fn write_file(source: &Source<'_>, format: Format, out: &Path) -> Result<Finishe
         sha256,
         virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
         disk_digest: source.digest.clone(),
-        oem: None,
+        oem: oem.map(str::to_owned),
         boot: vec!["uefi".to_owned()],
         import: import_line(format, &name),
         path,
