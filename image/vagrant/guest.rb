@@ -19,6 +19,6 @@ end
 
 Vagrant.configure("2") do |config|
   config.ssh.username = "core"
-  # The guest has no vboxsf and no NFS client. Folders of type "rsync", or "virtiofs" with libvirt, work.
+  # The guest has no vboxsf and no NFS client. Folders of type "rsync" work.
   config.vm.synced_folder ".", "/vagrant", disabled: true
 end

@@ -1,11 +1,11 @@
 //! Images for other platforms, on the devices that these have.
 
-use std::time::Duration;
-
 use machines::cluster::BackendKind::Qemu;
 use machines::cluster::Hardware;
 use machines::machine::Machine;
+use machines::ready::Ready;
 
+use super::kv::SOON;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
@@ -56,9 +56,7 @@ const ROOT_GIB: u64 = 12;
 
 fn boots(context: &Context<'_>, found: &Found) -> Result<(), Failure> {
     let machine = context.machine(1);
-    let ready = machine.start()?;
-    let failed = ready.failed_units.join(" ");
-    expect(failed.is_empty(), "no failed unit", &failed)?;
+    nothing_failed(&machine.start()?)?;
     let oem = machine.read("/usr/share/oem/oem-release")?;
     expect(oem.lines().any(|line| line == format!("ID={}", found.id)), found.id, &oem)?;
     let hypervisor = machine.succeed("systemd-detect-virt --vm")?;
@@ -70,10 +68,13 @@ fn boots(context: &Context<'_>, found: &Found) -> Result<(), Failure> {
     expect(enough, &format!("at least {ROOT_GIB} GiB for data"), &size)?;
     let provisioned = "grep -x applied /etc/from-the-drive";
     machine.succeed(provisioned)?;
-    let ready = machine.reboot()?;
-    let failed = ready.failed_units.join(" ");
-    expect(failed.is_empty(), "no failed unit after a reboot", &failed)?;
+    nothing_failed(&machine.reboot()?)?;
     machine.succeed(provisioned).map(drop).map_err(Failure::from)
+}
+
+fn nothing_failed(ready: &Ready) -> Result<(), Failure> {
+    let failed = ready.failed_units.join(" ");
+    expect(failed.is_empty(), "no failed unit", &failed)
 }
 
 /// Prints the drivers on the path of the disk with `/` in the device tree, a line each.
@@ -154,8 +155,6 @@ fn vagrant(context: &Context<'_>) -> Result<(), Failure> {
     machine.reboot()?;
     only_the_new_key(&machine)
 }
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn replaces_the_key(machine: &Machine<'_>) -> Result<(), Failure> {
     let rsa = INSECURE_KEYS.lines().next().unwrap_or_default();
