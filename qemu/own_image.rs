@@ -30,9 +30,9 @@ pub(crate) fn image(run: &Run, scenario: &Scenario, folder: &Path) -> Result<Opt
     if scenario.secure_boot {
         let key = signing::key(run)?;
         // Signing changes only the boot partition; /usr is the same.
-        image.raw = build(run, "raw", Some(&key), &folder.join("signed"))?;
+        image.raw = first(build(run, "raw", Some(&key), &folder.join("signed"))?)?;
     } else if let Some(format) = scenario.format {
-        let file = build(run, format, None, &folder.join("built"))?;
+        let file = first(build_format(run, format, &folder.join("built"))?)?;
         let imported = import(&file, &run.image.tools, &folder.join("imported"), false)
             .map_err(|error| Failure::Expected(format!("{}: {error}", file.display())))?;
         (image.raw, image.usr_erofs) = (imported.raw, imported.usr_erofs);
@@ -42,8 +42,17 @@ pub(crate) fn image(run: &Run, scenario: &Scenario, folder: &Path) -> Result<Opt
     Ok(Some(image))
 }
 
-/// Builds the image under test into `out`, as its user would; returns its file.
-fn build(run: &Run, format: &str, key: Option<&SigningKey>, out: &Path) -> Result<PathBuf, Failure> {
+/// Builds the image under test in another format into `out`; returns its files.
+pub(crate) fn build_format(run: &Run, format: &str, out: &Path) -> Result<Vec<PathBuf>, Failure> {
+    build(run, format, None, out)
+}
+
+fn first(files: Vec<PathBuf>) -> Result<PathBuf, Failure> {
+    files.into_iter().next().ok_or_else(|| Failure::Expected("a file".to_owned()))
+}
+
+/// Builds the image under test into `out`, as its user would; returns its files.
+fn build(run: &Run, format: &str, key: Option<&SigningKey>, out: &Path) -> Result<Vec<PathBuf>, Failure> {
     let program = &run.background.program;
     let mut command = Command::new(program);
     command.args(["--json", "image", "build", "--format", format, "--profile", &run.profile.to_string()]);
@@ -61,6 +70,5 @@ fn build(run: &Run, format: &str, key: Option<&SigningKey>, out: &Path) -> Resul
         serde_json::from_slice(&output.stdout).map_err(|error| Failure::Expected(error.to_string()))?;
     let wanted = format!("the checkout's image to be the one under test, {}", run.image.version);
     expect(built.version == run.image.version, &wanted, &built.version)?;
-    let file = built.files.into_iter().next();
-    file.map(|file| file.path).ok_or_else(|| Failure::Expected("a file".to_owned()))
+    Ok(built.files.into_iter().map(|file| file.path).collect())
 }

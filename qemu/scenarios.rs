@@ -9,6 +9,7 @@ mod kv;
 mod kv_faults;
 mod kv_recovery;
 mod kv_workers;
+mod live;
 mod locksmith;
 mod network;
 mod platforms;
@@ -63,6 +64,9 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    live::LIVE,
+    live::LIVE_ROOT,
+    live::LIVE_MEMORY,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,

@@ -16,7 +16,7 @@ use crate::disk::{self, DiskError, DiskInputs};
 use crate::disk_full::DiskFull;
 use crate::fetch::{DebCache, FetchError, FillReport, list_names};
 use crate::initrd::{self, InitrdError};
-use crate::kernel::{KernelError, index_modules};
+use crate::kernel::{KernelError, index_modules, kernel_file};
 use crate::lock::{Lock, LockError, Request, Tree};
 use crate::mirror::{MirrorError, Mirrors};
 use crate::programs::{self, ProgramsError};
@@ -198,6 +198,9 @@ impl<'a> Build<'a> {
             raw: image.join("disk.raw"),
             usr_erofs: usr.join(disk::USR),
             uki: image.join(disk::UKI),
+            kernel: kernel_file(&base)?,
+            initrd,
+            sign: self.options.sign.clone(),
             release: self.release,
             usr_tree: system,
             tools: tools_tree,
@@ -306,14 +309,10 @@ impl<'a> Build<'a> {
     }
 
     fn packages_key(&self, tree: Tree) -> Result<Key, BuildError> {
-        let mut key =
-            Key::new(UNPACKING).with(tree.name()).with_path(&self.options.checkout.join("os/cut"))?;
+        let key = Key::new(UNPACKING).with(tree.name()).with_path(&self.options.checkout.join("os/cut"))?;
         // The tools process the packages, so they are inputs too.
         let tools = self.lock.of(Tree::Tools).filter(|_| tree != Tree::Tools);
-        for package in self.lock.of(tree).chain(tools) {
-            key = key.with(&package.sha256);
-        }
-        Ok(key)
+        Ok(self.lock.of(tree).chain(tools).fold(key, |key, package| key.with(&package.sha256)))
     }
 
     /// Downloads missing packages; resolves all packages again if some are unavailable and the options allow it.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::enrolment::SigningKey;
 use crate::release::Release;
 use crate::tree::TreeError;
 use crate::work::{InUse, Work};
@@ -23,6 +24,11 @@ pub struct Built {
     pub usr_erofs: PathBuf,
     /// The unified kernel image.
     pub uki: PathBuf,
+    /// The kernel, in the folder of its modules.
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    /// What the boot image is signed with.
+    pub sign: Option<SigningKey>,
     /// Name and settings of the release.
     pub release: Release,
     /// The node's tree, which contains `usr`.
@@ -56,6 +62,9 @@ impl Built {
             raw: raw.to_path_buf(),
             usr_erofs: PathBuf::new(),
             uki: PathBuf::new(),
+            kernel: PathBuf::new(),
+            initrd: PathBuf::new(),
+            sign: None,
             // invariant: the file is part of the checkout.
             release: Release::read(
                 &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml"),

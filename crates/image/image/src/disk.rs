@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
+use crate::boot_image::{BootImage, BootImageError, command_line, root_hash_argument};
 use crate::enrolment::{EnrolmentError, KeyRequest, SigningKey, write_keys};
 use crate::fetch::hex;
-use crate::kernel::{KernelError, kernel_folder};
+use crate::kernel::{KernelError, kernel_file};
 use crate::release::Release;
 use crate::tool::{ToolError, command, run};
 use crate::tree::{PathContext, TreeError, apply_layer, make_folder, walk, write_file};
@@ -35,6 +36,8 @@ pub enum DiskError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
+    #[error(transparent)]
+    BootImage(#[from] BootImageError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error(transparent)]
@@ -207,34 +210,18 @@ pub fn write_disk(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
 }
 
 fn build_uki(inputs: &DiskInputs<'_>, hash: &str, uki: &Path) -> Result<(), DiskError> {
-    let kernel = kernel_folder(inputs.base)?;
-    let cmdline_file = inputs.checkout.join("os/cmdline");
-    let mut line: Vec<String> = fs::read_to_string(&cmdline_file)
-        .at(&cmdline_file)?
-        .lines()
-        .filter_map(|line| line.split('#').next().map(str::trim).filter(|argument| !argument.is_empty()))
-        .map(str::to_owned)
-        .collect();
-    line.push(format!("usrhash={hash}"));
-    let os_release = inputs.system.join("usr/lib/os-release");
-    let mut ukify = command(inputs.tools, "ukify")?;
-    ukify
-        .arg("build")
-        .arg(format!("--linux={}", kernel.join("vmlinuz").display()))
-        .arg(format!("--initrd={}", inputs.initrd.display()))
-        .arg(format!("--cmdline={}", line.join(" ")))
-        .arg(format!("--os-release=@{}", os_release.display()))
-        .arg(format!("--uname={}", kernel.file_name().unwrap_or_default().to_string_lossy()))
-        .arg("--stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
-        .arg(format!("--output={}", uki.display()))
-        .env("SOURCE_DATE_EPOCH", inputs.release.epoch.to_string());
-    if let Some(sign) = inputs.sign {
-        ukify
-            .arg(format!("--secureboot-private-key={}", sign.key.display()))
-            .arg(format!("--secureboot-certificate={}", sign.certificate.display()));
-    }
-    run(&mut ukify)?;
-    Ok(())
+    let mut arguments = command_line(inputs.checkout)?;
+    arguments.push(root_hash_argument(hash));
+    let image = BootImage {
+        kernel: &kernel_file(inputs.base)?,
+        initrd: inputs.initrd,
+        command_line: &arguments,
+        os_release: &inputs.system.join("usr/lib/os-release"),
+        epoch: inputs.release.epoch,
+        sign: inputs.sign,
+        tools: inputs.tools,
+    };
+    Ok(image.write(uki)?)
 }
 
 fn install_loader(inputs: &DiskInputs<'_>, loader: &Path) -> Result<(), DiskError> {

@@ -1,19 +1,23 @@
 //! The raw disk inside of a finished file of any format, which its content identifies.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use cpio::newc;
 use disk_formats::blocks::is_zero;
 use disk_formats::vhd;
 use sandbox::Sandbox;
 
+use crate::live::{DISK as LIVE_DISK, IMAGE as LIVE_IMAGE};
 use crate::tool::{ToolError, run};
-use crate::tree::{PathContext, TreeError};
+use crate::tree::{PathContext, TreeError, remove};
 
 /// Layers of the deepest format: a compressed archive of a disk image.
 const LAYERS: usize = 4;
 const SPARSE_BLOCK: usize = 64 << 10;
+/// Magic number of an archive of the kernel's.
+const CPIO: &[u8; 6] = b"070701";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DiskFileError {
@@ -35,6 +39,8 @@ enum Kind {
     Raw,
     Gzip,
     Zstd,
+    /// The initrd of a live system: two archives, the first one compressed.
+    LiveInitrd,
     Tar,
     /// A disk image that qemu-img reads under this name.
     Image(&'static str),
@@ -53,6 +59,7 @@ pub fn raw_disk(file: &Path, scratch: &Path, tools: &Sandbox) -> Result<PathBuf,
                 let decoder = zstd::Decoder::with_buffer(open(&path)?).at(&path)?;
                 unpack(decoder, &to).at(&path)?;
             }
+            Kind::LiveInitrd => live_disk(&path, scratch, &to, tools)?,
             Kind::Tar => {
                 if !extract(&path, &to).at(&path)? {
                     return Err(DiskFileError::NoDisk { path: file.to_owned() });
@@ -87,6 +94,7 @@ fn kind(path: &Path) -> io::Result<Kind> {
         [b'Q', b'F', b'I', 0xfb, ..] => Kind::Image("qcow2"),
         [b'K', b'D', b'M', b'V', ..] => Kind::Image("vmdk"),
         [0x1f, 0x8b, ..] => Kind::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] if is_archive(&start) => Kind::LiveInitrd,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Kind::Zstd,
         start if start.starts_with(b"<<< ") => Kind::Image("vdi"),
         start if start.get(257..262) == Some(b"ustar") => Kind::Tar,
@@ -102,6 +110,46 @@ fn kind(path: &Path) -> io::Result<Kind> {
         }
     }
     Ok(found)
+}
+
+/// Whether the start of a zstd stream is that of an initrd.
+fn is_archive(compressed: &[u8]) -> bool {
+    let mut start = [0; CPIO.len()];
+    let decoder = zstd::Decoder::with_buffer(compressed);
+    decoder.and_then(|mut decoder| decoder.read_exact(&mut start)).is_ok() && start == *CPIO
+}
+
+/// Writes the disk of a live system's initrd.
+fn live_disk(initrd: &Path, scratch: &Path, to: &Path, tools: &Sandbox) -> Result<(), DiskFileError> {
+    let (image, folder) = (scratch.join("live.erofs"), scratch.join("live"));
+    if !extract_live(initrd, &image).at(initrd)? {
+        return Err(DiskFileError::NoDisk { path: initrd.to_owned() });
+    }
+    run(tools.command("fsck.erofs")?.arg(format!("--extract={}", folder.display())).arg(&image))?;
+    std::fs::remove_file(&image).at(&image)?;
+    std::fs::rename(folder.join(LIVE_DISK), to).at(to)?;
+    Ok(remove(&folder)?)
+}
+
+/// Writes the file system with the disk; `false` if the initrd has none.
+fn extract_live(initrd: &Path, to: &Path) -> io::Result<bool> {
+    let mut system = zstd::Decoder::with_buffer(BufReader::new(File::open(initrd)?))?.single_frame();
+    io::copy(&mut system, &mut io::sink())?;
+    let mut archive = system.finish();
+    while let [0, ..] = archive.fill_buf()? {
+        archive.consume(1);
+    }
+    loop {
+        let mut entry = newc::Reader::new(archive)?;
+        if entry.entry().is_trailer() {
+            return Ok(false);
+        }
+        if entry.entry().name() == LIVE_IMAGE {
+            io::copy(&mut entry, &mut File::create(to)?)?;
+            return Ok(true);
+        }
+        archive = entry.finish()?;
+    }
 }
 
 /// Writes the content to a sparse file.
@@ -191,6 +239,31 @@ mod tests {
         check(&zstd::encode_all(&*disk, 1).unwrap(), Ok(&disk));
         check(&gzip(&archive("disk.raw", &disk)), Ok(&disk));
         check(b"", Ok(b""));
+    }
+
+    /// An archive of the kernel's with one file.
+    fn initrd(name: &str, content: &[u8]) -> Vec<u8> {
+        let header = newc::Builder::new(name).mode(0o644);
+        let mut entry = header.write(Vec::new(), u32::try_from(content.len()).unwrap());
+        entry.write_all(content).unwrap();
+        newc::trailer(entry.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_image_of_a_live_system_is_in_the_second_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, to) = (folder.path().join("initrd"), folder.path().join("image"));
+        let system = zstd::encode_all(&*initrd(LIVE_IMAGE, b"not this one"), 1).unwrap();
+        for (second, expected) in [(LIVE_IMAGE, true), ("live/other", false)] {
+            let padding = vec![0; 4 - system.len() % 4];
+            fs::write(&file, [&*system, &padding, &initrd(second, b"image")].concat()).unwrap();
+            assert_eq!(kind(&file).unwrap(), Kind::LiveInitrd);
+            assert_eq!(extract_live(&file, &to).unwrap(), expected, "{second}");
+        }
+        assert_eq!(fs::read(&to).unwrap(), b"image");
+        // The initrd of a build alone.
+        fs::write(&file, &system).unwrap();
+        extract_live(&file, &to).unwrap_err();
     }
 
     #[test]

@@ -2,25 +2,25 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 
 use disk_formats::archive::{Ustar, write_sparse};
 use disk_formats::ovf::{self, DISK_FILE, Machine};
 use disk_formats::vdi::{self, Uuids};
 use disk_formats::vhd;
-use disk_formats::vmdk::{self, Adapter, ContentId, Descriptor, VmdkError};
+use disk_formats::vmdk::{self, Adapter, ContentId, Descriptor};
 use flate2::{Compression, GzBuilder};
-use sandbox::{Sandbox, SandboxError};
+use sandbox::Sandbox;
 use serde_json::json;
 
 use crate::disk::{uuid, uuid_bytes};
 use crate::fetch::{hex, sha256_of};
 use crate::formats::Encoding;
-use crate::release::Release;
+use crate::live;
+use crate::source::{EncodeError, Output, Source};
 use crate::sparse::copy_sparse;
-use crate::tool::{ToolError, run};
-use crate::tree::{PathContext, TreeError};
+use crate::tool::run;
+use crate::tree::PathContext;
 
 /// Processors and MiB of memory of an imported machine. Its owner can change them.
 const PROCESSORS: u16 = 2;
@@ -42,65 +42,6 @@ const GCE_DISK: &str = "disk.raw";
 /// Describes a machine to a hypervisor.
 type Describe = fn(&Machine<'_>) -> String;
 
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    #[error("cannot write the image files")]
-    Tree(#[from] TreeError),
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    #[error("cannot write {path}")]
-    Vmdk { path: PathBuf, source: VmdkError },
-}
-
-/// A raw disk and what its files say of it.
-#[derive(Debug)]
-pub struct Source<'a> {
-    pub raw: &'a Path,
-    /// [`digest`](crate::sparse::digest) of the raw disk: identifiers are derived from it.
-    pub digest: String,
-    /// Hex SHA-256 of the raw disk, if it is known.
-    pub sha256: Option<&'a str>,
-    pub release: &'a Release,
-    /// `keelson-VERSION-CHANNEL`.
-    pub name: &'a str,
-    /// The tools tree.
-    pub tools: &'a Path,
-    /// The checkout, for what boxes contain.
-    pub checkout: &'a Path,
-    /// For temporary files.
-    pub scratch: &'a Path,
-    /// Ends the encoding of a format when it is set.
-    pub cancel: &'a AtomicBool,
-}
-
-/// A file that cannot be written any more once `cancel` is set.
-struct Output<'a> {
-    file: File,
-    cancel: &'a AtomicBool,
-}
-
-impl Write for Output<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.cancel.load(Ordering::Relaxed) {
-            // Writers repeat a write that failed with `Interrupted`.
-            return Err(io::Error::other("interrupted"));
-        }
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Seek for Output<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
 impl Source<'_> {
     /// Writes the disk to `to`, whose final name is `file_name`.
     pub fn encode(&self, encoding: Encoding, file_name: &str, to: &Path) -> Result<(), EncodeError> {
@@ -120,7 +61,7 @@ impl Source<'_> {
             })?,
             Encoding::SparseTarGz => self.stream(to, |disk, out| {
                 let mut out = GzBuilder::new().write(out, Compression::new(GZIP_LEVEL));
-                write_sparse(disk, GCE_DISK, self.release.epoch, &mut out)?;
+                write_sparse(disk, GCE_DISK, self.built.release.epoch, &mut out)?;
                 out.finish()?.flush()
             })?,
             Encoding::Vdi => self.stream(to, |disk, out| {
@@ -135,6 +76,9 @@ impl Source<'_> {
             Encoding::VmwareOva => self.ova(Adapter::LsiLogic, ovf::vmware, to)?,
             Encoding::VirtualBoxBox => self.virtualbox_box(to)?,
             Encoding::LibvirtBox => self.libvirt_box(to)?,
+            Encoding::LiveKernel => self.copy(&self.built.kernel, to).at(to)?,
+            Encoding::LiveInitrd => self.copy(&live::initrd(self)?, to).at(to)?,
+            Encoding::LiveUki => live::boot_image(self, to)?,
         }
         Ok(())
     }
@@ -150,14 +94,16 @@ impl Source<'_> {
         Ok(write(&disk, &mut out).at(to)?)
     }
 
-    fn create(&self, to: &Path) -> io::Result<BufWriter<Output<'_>>> {
-        Ok(BufWriter::new(Output { file: File::create(to)?, cancel: self.cancel }))
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut out = self.create(to)?;
+        io::copy(&mut File::open(from)?, &mut out)?;
+        out.flush()
     }
 
     /// Uses one thread: the output must not depend on scheduling.
     fn qcow2(&self, to: &Path) -> Result<(), EncodeError> {
         let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let tools = Sandbox::new(self.tools)?.share(parent(self.raw)).share(parent(to));
+        let tools = Sandbox::new(&self.built.tools)?.share(parent(self.raw)).share(parent(to));
         run(tools
             .command("qemu-img")?
             .args(["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"])
@@ -183,7 +129,7 @@ impl Source<'_> {
         copy_sparse(self.raw, to)?;
         let mut out = File::options().write(true).open(to)?;
         let capacity = out.seek(SeekFrom::End(0))?;
-        out.write_all(&vhd::footer(capacity, self.release.epoch, uuid_bytes("vhd", &self.digest)))
+        out.write_all(&vhd::footer(capacity, self.built.release.epoch, uuid_bytes("vhd", &self.digest)))
     }
 
     /// The members' order is that of the standard: description, manifest, disk.
@@ -229,7 +175,7 @@ impl Source<'_> {
         disk: (&str, &Path),
         to: &Path,
     ) -> Result<(), EncodeError> {
-        let folder = self.checkout.join(VAGRANT);
+        let folder = self.built.checkout.join(VAGRANT);
         let mut vagrantfile = String::new();
         for file in ["guest.rb", &format!("{provider}.rb")] {
             let path = folder.join(file);
@@ -257,8 +203,8 @@ impl Source<'_> {
         self.vmdk(adapter, DISK_FILE, disk)?;
         Ok(describe(&Machine {
             name: self.name,
-            product: &self.release.name,
-            version: &self.release.version,
+            product: &self.built.release.name,
+            version: &self.built.release.version,
             processors: PROCESSORS,
             memory: MEMORY,
             uuid: &uuid("machine", &self.digest),
@@ -272,7 +218,7 @@ impl Source<'_> {
 
     /// Writes an archive of texts and a file, each with its name.
     fn archive<W: Write>(&self, out: W, texts: &[(&str, &str)], disk: (&str, &Path)) -> io::Result<W> {
-        let mut archive = Ustar::new(out, self.release.epoch);
+        let mut archive = Ustar::new(out, self.built.release.epoch);
         for (name, text) in texts {
             archive.add(name, text.len() as u64, text.as_bytes())?;
         }

@@ -1,6 +1,10 @@
 use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::built::Built;
 
 /// A disk with data at both ends.
 fn disk(folder: &Path) -> PathBuf {
@@ -13,28 +17,27 @@ fn disk(folder: &Path) -> PathBuf {
 }
 
 fn encode(encoding: Encoding, folder: &Path, to: &str) -> PathBuf {
-    encode_until(&AtomicBool::new(false), encoding, folder, to).unwrap()
+    encode_until(Arc::default(), encoding, folder, to).unwrap()
 }
 
 fn encode_until(
-    cancel: &AtomicBool,
+    cancel: Arc<AtomicBool>,
     encoding: Encoding,
     folder: &Path,
     to: &str,
 ) -> Result<PathBuf, EncodeError> {
     let raw = disk(folder);
-    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml");
-    let release = Release::read(&release).unwrap();
+    let mut built = Built::of_disk(&folder.join("work"), &raw);
+    built.checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    built.tools = "/nonexistent".into();
+    built.cancel = cancel;
     let source = Source {
         raw: &raw,
         digest: crate::sparse::digest(&raw).unwrap(),
         sha256: None,
-        release: &release,
         name: "keelson-1.0.0-alpha",
-        tools: Path::new("/nonexistent"),
-        checkout: &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.."),
         scratch: folder,
-        cancel,
+        built: &built,
     };
     let to = folder.join(to);
     source.encode(encoding, "file", &to)?;
@@ -53,8 +56,8 @@ fn an_interrupt_ends_an_encoding() {
         Encoding::VirtualBoxOva,
         Encoding::VirtualBoxBox,
     ] {
-        let cancel = AtomicBool::new(true);
-        let error = encode_until(&cancel, encoding, folder.path(), "disk").unwrap_err();
+        let cancel = Arc::new(AtomicBool::new(true));
+        let error = encode_until(cancel, encoding, folder.path(), "disk").unwrap_err();
         assert!(base_text(&error).contains("interrupted"), "{encoding:?}: {error:?}");
     }
 }
@@ -128,4 +131,48 @@ fn the_same_disk_has_the_same_bytes_in_every_format() {
         let read = |folder: &Path, name| fs::read(encode(encoding, folder, name)).unwrap();
         assert!(read(one.path(), "a") == read(two.path(), "another"), "{encoding:?}");
     }
+}
+
+#[test]
+fn an_archive_with_the_image_follows_the_initrd_and_ends_with_the_root_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let raw = disk(folder);
+    let mut built = Built::of_disk(&folder.join("work"), &raw);
+    built.initrd = folder.join("initrd");
+    built.usr_root_hash = "5".repeat(64);
+    // Of a length that the second archive cannot follow at once.
+    std::fs::write(&built.initrd, "system").unwrap();
+    // The image exists: no tool is needed.
+    std::fs::write(folder.join("live.erofs"), "image").unwrap();
+    let source = Source {
+        raw: &raw,
+        digest: String::new(),
+        sha256: None,
+        name: "keelson-1.0.0-alpha",
+        scratch: folder,
+        built: &built,
+    };
+    let to = folder.join("out");
+    source.encode(Encoding::LiveInitrd, "out", &to).unwrap();
+    let bytes = std::fs::read(&to).unwrap();
+    let second = bytes.strip_prefix(b"system\0\0").unwrap();
+    let mut archive = second;
+    let mut files = Vec::new();
+    loop {
+        let mut entry = cpio::newc::Reader::new(archive).unwrap();
+        if entry.entry().is_trailer() {
+            break;
+        }
+        let (name, mut content) = (entry.entry().name().to_owned(), Vec::new());
+        entry.read_to_end(&mut content).unwrap();
+        files.push((name, content));
+        archive = entry.finish().unwrap();
+    }
+    let names: Vec<_> = files.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["live", "live/image.conf", "live/image.erofs"]);
+    assert_eq!(files[1].1, format!("USR_ROOT_HASH={}\n", built.usr_root_hash).into_bytes());
+    let image = &files[2].1;
+    assert_eq!(image.len(), 5 + 4096);
+    assert!(image.starts_with(b"image ") && image.ends_with(built.usr_root_hash.as_bytes()));
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::built::Built;
 use crate::disk_full::DiskFull;
-use crate::encode::{EncodeError, Source};
 use crate::fetch::sha256_of;
-use crate::formats::{Encoding, Format};
+use crate::formats::{Encoding, FileSpec, Format};
 use crate::import_line::import_line;
 use crate::platform_disk::{PlatformDiskError, write_platform_disk};
 use crate::programs::Profile;
+use crate::source::{EncodeError, Source};
 use crate::sparse::digest;
 use crate::tree::{PathContext, TreeError, make_folder};
 
@@ -159,8 +160,8 @@ pub(crate) fn record_of(file: &Path) -> PathBuf {
     };
     let twice = record_path(&file.with_extension(""));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let shared = name.rsplit_once('-').map(|(name, _)| file.with_file_name(format!("{name}.json")));
-    [Some(twice), shared].into_iter().flatten().find(lists).unwrap_or(own)
+    let shared = name.rmatch_indices('-').map(|(at, _)| file.with_file_name(format!("{}.json", &name[..at])));
+    iter::once(twice).chain(shared).find(lists).unwrap_or(own)
 }
 
 /// Writes the image of `built` to `out` in each of `formats`, each file atomically. `report` is called with each format
@@ -217,18 +218,17 @@ fn write_all(
             raw: &raw,
             digest: digest(&raw).at(&raw)?,
             sha256: (!own).then_some(&*disk_sha256),
-            release: &built.release,
             name: &name,
-            tools: &built.tools,
-            checkout: &built.checkout,
             scratch: scratch.folder(),
-            cancel: &built.cancel,
+            built,
         };
         let oem = disk.oem.as_deref().and_then(Path::file_name).map(OsStr::to_string_lossy);
         for format in formats {
             report(format);
             uninterrupted(&built.cancel)?;
-            files.push(write_file(&source, format, oem.as_deref(), &out)?);
+            for spec in format.files() {
+                files.push(write_file(&source, format, *spec, oem.as_deref(), &out)?);
+            }
         }
     }
     files.sort_by_key(|file| formats.iter().position(|format| *format == file.format));
@@ -256,16 +256,17 @@ fn uninterrupted(cancel: &AtomicBool) -> Result<(), FormatError> {
 fn write_file(
     source: &Source<'_>,
     format: Format,
+    (suffix, encoding): FileSpec,
     oem: Option<&str>,
     out: &Path,
 ) -> Result<FinishedFile, FormatError> {
-    let name = format!("{}{}", source.name, format.suffix());
+    let name = format!("{}{suffix}", source.name);
     let path = out.join(&name);
     let partial = out.join(format!(".{name}.partial"));
     let _partial = PartialFile(&partial);
-    source.encode(format.encoding(), &name, &partial)?;
-    uninterrupted(source.cancel)?;
-    let sha256 = match source.sha256.filter(|_| format.encoding() == Encoding::Raw) {
+    source.encode(encoding, &name, &partial)?;
+    uninterrupted(&source.built.cancel)?;
+    let sha256 = match source.sha256.filter(|_| encoding == Encoding::Raw) {
         Some(known) => known.to_owned(),
         None => sha256_of(&partial).at(&partial)?,
     };
@@ -277,7 +278,7 @@ fn write_file(
         virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
         disk_digest: source.digest.clone(),
         oem: oem.map(str::to_owned),
-        boot: vec!["uefi".to_owned()],
+        boot: encoding.firmware().iter().map(|firmware| (*firmware).to_owned()).collect(),
         import: import_line(format, &name),
         path,
     })

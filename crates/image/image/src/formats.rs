@@ -28,9 +28,11 @@ pub enum Format {
     Openstack,
     Gce,
     Azure,
+    /// The live system for network boot: kernel, initrd, and both as one program of UEFI.
+    Pxe,
 }
 
-const ALL: [Format; 15] = [
+const ALL: [Format; 16] = [
     Format::Raw,
     Format::RawGz,
     Format::RawZst,
@@ -46,10 +48,11 @@ const ALL: [Format; 15] = [
     Format::Openstack,
     Format::Gce,
     Format::Azure,
+    Format::Pxe,
 ];
 
 /// Formats that users look for, and that are not built yet.
-const PLANNED: [&str; 3] = ["iso", "pxe", "vhdx"];
+const PLANNED: [&str; 2] = ["iso", "vhdx"];
 /// What users may type for a format.
 const ALIASES: [(&str, Format); 2] = [("vagrant", Format::Box), ("virtualbox", Format::Ova)];
 
@@ -73,6 +76,22 @@ pub enum Encoding {
     LibvirtBox,
     /// Google's archive of a `disk.raw`.
     SparseTarGz,
+    LiveKernel,
+    /// The initrd of a build with the disk.
+    LiveInitrd,
+    /// Both as a unified kernel image.
+    LiveUki,
+}
+
+impl Encoding {
+    /// Firmware that the file boots with. The boot loader on a disk is UEFI's; a network boot loader starts a kernel itself.
+    #[must_use]
+    pub fn firmware(self) -> &'static [&'static str] {
+        match self {
+            Self::LiveKernel | Self::LiveInitrd => &["bios", "uefi"],
+            _ => &["uefi"],
+        }
+    }
 }
 
 /// The disk inside of a file.
@@ -97,35 +116,53 @@ const fn platform(name: &'static str, size: Option<u32>) -> DiskSpec {
     DiskSpec { platform: Some(name), size }
 }
 
+/// A file of a format: what follows `keelson-VERSION-CHANNEL` in its name, and its encoding.
+pub type FileSpec = (&'static str, Encoding);
+
 /// What differs between formats.
-struct Row(&'static str, &'static str, DiskSpec, Encoding);
+struct Row(&'static str, DiskSpec, &'static [FileSpec]);
 
 impl Format {
     fn row(self) -> Row {
         match self {
-            Self::Raw => Row("raw", ".raw", PLAIN, Encoding::Raw),
-            Self::RawGz => Row("raw.gz", ".raw.gz", PLAIN, Encoding::Gzip),
-            Self::RawZst => Row("raw.zst", ".raw.zst", PLAIN, Encoding::Zstd),
-            Self::Qcow2 => Row("qcow2", ".qcow2", PLAIN, Encoding::Qcow2),
+            Self::Raw => Row("raw", PLAIN, &[(".raw", Encoding::Raw)]),
+            Self::RawGz => Row("raw.gz", PLAIN, &[(".raw.gz", Encoding::Gzip)]),
+            Self::RawZst => Row("raw.zst", PLAIN, &[(".raw.zst", Encoding::Zstd)]),
+            Self::Qcow2 => Row("qcow2", PLAIN, &[(".qcow2", Encoding::Qcow2)]),
             Self::Vmdk => {
-                Row("vmdk", ".vmdk", DiskSpec { size: THIN, ..PLAIN }, Encoding::Vmdk(Adapter::LsiLogic))
+                Row("vmdk", DiskSpec { size: THIN, ..PLAIN }, &[(".vmdk", Encoding::Vmdk(Adapter::LsiLogic))])
             }
-            Self::Vdi => Row("vdi", "-virtualbox.vdi", platform("virtualbox", THIN), Encoding::Vdi),
-            Self::Vhd => Row("vhd", ".vhd", DiskSpec { size: CLOUD, ..PLAIN }, Encoding::FixedVhd),
-            Self::Ova => Row("ova", "-virtualbox.ova", platform("virtualbox", THIN), Encoding::VirtualBoxOva),
-            Self::Vmware => Row("vmware", "-vmware.ova", platform("vmware", THIN), Encoding::VmwareOva),
+            Self::Vdi => Row("vdi", platform("virtualbox", THIN), &[("-virtualbox.vdi", Encoding::Vdi)]),
+            Self::Vhd => Row("vhd", DiskSpec { size: CLOUD, ..PLAIN }, &[(".vhd", Encoding::FixedVhd)]),
+            Self::Ova => {
+                Row("ova", platform("virtualbox", THIN), &[("-virtualbox.ova", Encoding::VirtualBoxOva)])
+            }
+            Self::Vmware => Row("vmware", platform("vmware", THIN), &[("-vmware.ova", Encoding::VmwareOva)]),
             Self::Box => {
-                Row("box", "-vagrant-virtualbox.box", platform("vagrant", THIN), Encoding::VirtualBoxBox)
+                Row("box", platform("vagrant", THIN), &[("-vagrant-virtualbox.box", Encoding::VirtualBoxBox)])
             }
-            Self::BoxLibvirt => {
-                Row("box-libvirt", "-vagrant-libvirt.box", platform("vagrant", THIN), Encoding::LibvirtBox)
+            Self::BoxLibvirt => Row(
+                "box-libvirt",
+                platform("vagrant", THIN),
+                &[("-vagrant-libvirt.box", Encoding::LibvirtBox)],
+            ),
+            Self::Ec2 => {
+                Row("ec2", platform("ec2", CLOUD), &[("-ec2.vmdk", Encoding::Vmdk(Adapter::LsiLogic))])
             }
-            Self::Ec2 => Row("ec2", "-ec2.vmdk", platform("ec2", CLOUD), Encoding::Vmdk(Adapter::LsiLogic)),
             Self::Openstack => {
-                Row("openstack", "-openstack.qcow2", platform("openstack", None), Encoding::Qcow2)
+                Row("openstack", platform("openstack", None), &[("-openstack.qcow2", Encoding::Qcow2)])
             }
-            Self::Gce => Row("gce", "-gce.tar.gz", platform("gce", CLOUD), Encoding::SparseTarGz),
-            Self::Azure => Row("azure", "-azure.vhd", platform("azure", CLOUD), Encoding::FixedVhd),
+            Self::Gce => Row("gce", platform("gce", CLOUD), &[("-gce.tar.gz", Encoding::SparseTarGz)]),
+            Self::Azure => Row("azure", platform("azure", CLOUD), &[("-azure.vhd", Encoding::FixedVhd)]),
+            Self::Pxe => Row(
+                "pxe",
+                PLAIN,
+                &[
+                    ("-pxe-initrd.img", Encoding::LiveInitrd),
+                    ("-pxe.vmlinuz", Encoding::LiveKernel),
+                    ("-pxe.efi", Encoding::LiveUki),
+                ],
+            ),
         }
     }
 
@@ -135,20 +172,14 @@ impl Format {
         self.row().0
     }
 
-    /// What follows `keelson-VERSION-CHANNEL` in the file's name.
     #[must_use]
-    pub fn suffix(self) -> &'static str {
+    pub fn disk(self) -> DiskSpec {
         self.row().1
     }
 
     #[must_use]
-    pub fn disk(self) -> DiskSpec {
+    pub fn files(self) -> &'static [FileSpec] {
         self.row().2
-    }
-
-    #[must_use]
-    pub fn encoding(self) -> Encoding {
-        self.row().3
     }
 
     fn names() -> String {
@@ -191,9 +222,9 @@ mod tests {
 
     #[test]
     fn names_and_files_are_distinct() {
-        for of in [Format::name, Format::suffix] {
-            assert_eq!(ALL.map(of).into_iter().collect::<BTreeSet<_>>().len(), ALL.len());
-        }
+        let distinct = |names: Vec<&str>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+        assert!(distinct(ALL.map(Format::name).to_vec()));
+        assert!(distinct(ALL.iter().flat_map(|format| format.files()).map(|(suffix, _)| *suffix).collect()));
         for format in ALL {
             assert_eq!(format.name().parse(), Ok(format));
             assert!(ALIASES.iter().all(|(alias, _)| *alias != format.name()));

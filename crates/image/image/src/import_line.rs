@@ -40,9 +40,21 @@ pub fn import_line(format: Format, file: &str) -> String {
             "gcloud compute images create NAME --source-uri gs://BUCKET/{file} \
              --guest-os-features UEFI_COMPATIBLE,VIRTIO_SCSI_MULTIQUEUE"
         ),
+        Format::Pxe => live_line(file),
         Format::Azure => format!(
             "az storage blob upload --type page --account-name ACCOUNT --container-name CONTAINER --name {file} --file {file}, \
              and az image create --resource-group GROUP --name NAME --os-type Linux --hyper-v-generation V2 --source URL"
         ),
+    }
+}
+
+/// Lines of an iPXE script, or what firmware that boots by HTTP loads.
+fn live_line(file: &str) -> String {
+    match file.rsplit_once("-pxe") {
+        Some((name, ".vmlinuz" | "-initrd.img")) => format!(
+            "kernel URL/{name}-pxe.vmlinuz initrd={name}-pxe-initrd.img cloud-config-url=URL; \
+             initrd URL/{name}-pxe-initrd.img; boot"
+        ),
+        _ => format!("http://SERVER/{file} as boot file of UEFI HTTP boot"),
     }
 }

@@ -31,6 +31,11 @@ pub fn kernel_folder(tree: &Path) -> Result<PathBuf, KernelError> {
     }
 }
 
+/// The kernel of [`kernel_folder`].
+pub fn kernel_file(tree: &Path) -> Result<PathBuf, KernelError> {
+    Ok(kernel_folder(tree)?.join("vmlinuz"))
+}
+
 /// Runs depmod for the unpacked kernel.
 pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), KernelError> {
     let kernel = kernel_folder(tree)?;

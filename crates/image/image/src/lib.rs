@@ -6,6 +6,7 @@
 //! or paths into an image.
 
 mod beneath;
+mod boot_image;
 pub mod build;
 mod built;
 pub mod crates;
@@ -24,6 +25,7 @@ mod import_line;
 pub mod initrd;
 pub mod installed;
 pub mod kernel;
+mod live;
 pub mod lock;
 pub mod mirror;
 pub mod options;
@@ -35,6 +37,7 @@ pub mod release;
 pub mod resolve;
 pub mod sbom;
 pub mod signature;
+mod source;
 pub mod sparse;
 mod strip;
 pub mod system;

@@ -12,7 +12,7 @@ pub const UNPACKING: &str = sources!("unpack" "unpack/status" "beneath" "kernel"
 pub const COMPOSING: &str = sources!("system" "crates" "kernel" "sbom" "sbom/components" "sbom/cyclonedx" "sbom/spdx" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hash tree, and the disk.
-pub const DISK: &str = sources!("disk" "enrolment" "kernel" "release" "tree");
+pub const DISK: &str = sources!("disk" "boot_image" "enrolment" "kernel" "release" "tree");
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,15 @@ pub struct Discovery {
     pub process: Option<Process>,
 }
 
+/// A kernel that QEMU loads itself, in place of a disk's boot loader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectBoot {
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    /// The kernel command line.
+    pub arguments: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub format: u32,
@@ -83,6 +92,9 @@ pub struct Cluster {
     pub outbound: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
+    /// What QEMU nodes start instead of their disks.
+    #[serde(default)]
+    pub direct_boot: Option<DirectBoot>,
     #[serde(default, rename = "qemu_words")]
     pub qemu_arguments: Vec<String>,
 }
@@ -108,6 +120,7 @@ impl Cluster {
             hardware: spec.hardware,
             outbound: spec.outbound,
             shared: vec![],
+            direct_boot: None,
             qemu_arguments: vec![],
         };
         cluster.grow(spec);

@@ -33,12 +33,13 @@ impl Acceleration {
     }
 
     /// Additional kernel arguments. On a busy host TCG guests wait longer for their disks than systemd's 90 s, and
-    /// would roll back a good version.
+    /// would roll back a good version; and the kernel's check that the timer interrupts in time fails, after which it
+    /// hangs.
     #[must_use]
     pub fn kernel_arguments(&self) -> Option<&'static str> {
         match self {
             Self::Kvm => None,
-            Self::Tcg { .. } => Some("systemd.default_device_timeout_sec=180"),
+            Self::Tcg { .. } => Some("systemd.default_device_timeout_sec=180 no_timer_check"),
         }
     }
 }

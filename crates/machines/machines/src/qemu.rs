@@ -58,7 +58,8 @@ impl Qemu {
     pub fn new(layout: Layout, cluster: &Cluster, command: SupervisorCommand) -> Self {
         let raws =
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
-        let images = raws.filter_map(|raw| raw.parent()).map(PathBuf::from);
+        let boot = cluster.direct_boot.iter().flat_map(|boot| [&boot.kernel, &boot.initrd]);
+        let images = raws.chain(boot).filter_map(|file| file.parent()).map(PathBuf::from);
         let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
         Self { layout, tree: cluster.image.tools.clone(), shared, command, runtime: OnceLock::new() }
     }

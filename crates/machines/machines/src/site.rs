@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, DiskFault, free_port};
-use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, Node, NodeStatus};
+use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, DirectBoot, Node, NodeStatus};
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
@@ -236,6 +236,13 @@ impl Site {
     pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
         let mut state = self.state();
         state.image.raw = raw.to_path_buf();
+        Ok(self.layout.save(&state)?)
+    }
+
+    /// Sets what QEMU nodes boot, from each node's next start; `None` is their disks.
+    pub fn set_direct_boot(&self, kernel: Option<DirectBoot>) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.direct_boot = kernel;
         Ok(self.layout.save(&state)?)
     }
 

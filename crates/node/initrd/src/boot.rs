@@ -22,7 +22,7 @@ use crate::programs::{ProgramError, run, run_accepting};
 const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
 /// Hashes with the processor's instructions; one without them refuses the module. dm-verity keeps the driver that it
 /// finds when `/usr` is opened.
-const SHA256: &str = "sha256_ssse3";
+pub const SHA256: &str = "sha256_ssse3";
 /// Buses that disks may be attached to.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
 /// How long to wait for the disk after the last new device. systemd waits longer, and reports for what.
@@ -89,6 +89,11 @@ pub fn mount_node() -> Result<(), BootError> {
     if disk::is_smaller_than_partition(&root).map_err(|source| BootError::Read { path: root, source })? {
         run(Command::new("/usr/lib/systemd/systemd-growfs").arg(sysroot))?;
     }
+    complete(sysroot)
+}
+
+/// Adds `/usr`, `/etc`, and what programs need to start, to a mounted root file system.
+pub fn complete(sysroot: &Path) -> Result<(), BootError> {
     let usr = sysroot.join("usr");
     mounts::make_folder(&usr)?;
     mounts::move_to(Path::new(USR), &usr)?;
@@ -108,6 +113,13 @@ fn limit_trial() {
 
 /// Loads drivers for the devices on the buses until the disk appears.
 fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
+    let what = format!("the disk with the partitions of root hash {root_hash}");
+    wait_for_devices(&what, || disk::find(Path::new("/"), root_hash)).ok_or(BootError::NoDisk(root_hash))
+}
+
+/// Loads drivers for the devices on the buses until `find` returns something, or no device has appeared for
+/// [`DISK_TIMEOUT`]. `what` is waited for.
+pub fn wait_for_devices<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> Option<T> {
     let mut last_device = Instant::now();
     let (mut loaded, mut is_reported) = (BTreeSet::new(), false);
     loop {
@@ -118,16 +130,12 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
             run(Command::new("modprobe").args(["-a", "-b", "-q", SHA256]).args(&new)).ok();
             last_device = Instant::now();
         }
-        if let Some(devices) = disk::find(Path::new("/"), root_hash) {
-            return Ok(devices);
-        }
-        if last_device.elapsed() > DISK_TIMEOUT {
-            return Err(BootError::NoDisk(root_hash));
+        let found = find();
+        if found.is_some() || last_device.elapsed() > DISK_TIMEOUT {
+            return found;
         }
         if last_device.elapsed() > REPORT_AFTER && !is_reported {
-            kernel_log::warning(&format!(
-                "waiting for the disk with the partitions of root hash {root_hash}"
-            ));
+            kernel_log::warning(&format!("waiting for {what}"));
             is_reported = true;
         }
         thread::sleep(POLL_INTERVAL);
@@ -145,7 +153,7 @@ fn aliases(buses: &Path) -> BTreeSet<String> {
 }
 
 /// Opens the verified `/usr` and mounts it on [`USR`].
-fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
+pub fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
     let mut command = Command::new("/usr/lib/systemd/systemd-veritysetup");
     command.args(["attach", "usr"]).args([&devices.usr, &devices.verity]).arg(root_hash.to_string());
     run(&mut command)?;

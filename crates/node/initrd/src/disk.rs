@@ -37,7 +37,8 @@ pub fn find(system: &Path, root_hash: Digest) -> Option<Devices> {
     disks.iter().find_map(|disk| devices_of(system, disk, root_hash))
 }
 
-fn devices_of(system: &Path, disk: &str, root_hash: Digest) -> Option<Devices> {
+/// The partitions that `root_hash` identifies on `disk`, the name of a block device.
+pub fn devices_of(system: &Path, disk: &str, root_hash: Digest) -> Option<Devices> {
     let device = |name: &str| system.join("dev").join(name);
     // An optical drive without a disc cannot be opened; a disk without a GPT is not ours.
     let file = DiskFile::read_only(&device(disk)).ok()?;

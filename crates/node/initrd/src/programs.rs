@@ -23,6 +23,16 @@ pub fn run(command: &mut Command) -> Result<(), ProgramError> {
 
 /// Like [`run`], with these exit codes counted as success.
 pub fn run_accepting(command: &mut Command, codes: &[i32]) -> Result<(), ProgramError> {
+    output_accepting(command, codes).map(drop)
+}
+
+/// Like [`run`]; returns the first line that the program prints.
+pub fn first_line(command: &mut Command) -> Result<String, ProgramError> {
+    let output = output_accepting(command, &[0])?;
+    Ok(output.lines().next().unwrap_or_default().to_owned())
+}
+
+fn output_accepting(command: &mut Command, codes: &[i32]) -> Result<String, ProgramError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .env("PATH", PATH)
@@ -33,5 +43,9 @@ pub fn run_accepting(command: &mut Command, codes: &[i32]) -> Result<(), Program
     for output in [&output.stdout, &output.stderr] {
         log(&String::from_utf8_lossy(output));
     }
-    if is_success { Ok(()) } else { Err(ProgramError::Failed { program, status: output.status }) }
+    if is_success {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(ProgramError::Failed { program, status: output.status })
+    }
 }

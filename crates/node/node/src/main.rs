@@ -6,6 +6,7 @@
 mod address;
 mod applet;
 mod cluster_addresses;
+mod command_line_keys;
 mod config_media;
 mod environment;
 mod etc;
@@ -18,6 +19,7 @@ mod ready;
 mod reset;
 mod root;
 mod systemd;
+mod unattended_install;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,15 +28,17 @@ use std::process::ExitCode;
 use applet::{Applet, EXIT_FAILURE, EXIT_USAGE};
 
 /// The applets and the folders of their links.
-const APPLETS: [Applet; 8] = [
+const APPLETS: [Applet; 10] = [
     Applet { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
     Applet { name: "keelson-cluster-addresses", link: "usr/lib/keelson", run: cluster_addresses::run },
+    Applet { name: "keelson-command-line-keys", link: "usr/lib/keelson", run: command_line_keys::run },
     Applet { name: "keelson-config-media", link: "usr/lib/keelson", run: config_media::run },
     Applet { name: "keelson-etc", link: "usr/bin", run: etc::run },
     Applet { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
     Applet { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },
     Applet { name: "keelson-ready", link: "usr/lib/keelson", run: ready::run },
     Applet { name: "keelson-reset", link: "usr/bin", run: reset::run },
+    Applet { name: "keelson-unattended-install", link: "usr/lib/keelson", run: unattended_install::run },
 ];
 
 fn main() -> ExitCode {

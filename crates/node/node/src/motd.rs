@@ -80,6 +80,11 @@ fn render(root: &Root, failed: &[String]) -> String {
     let strategy = setting("REBOOT_STRATEGY", DEFAULT_STRATEGY);
     let strategy = if masked || strategy == "off" { "No Reboots" } else { &strategy };
     lines.push(format!("Update Strategy: {strategy}"));
+    if root.is_live() {
+        lines.push(
+            "Live system: changes are lost at the next boot; coreos-install writes it to a disk".to_owned(),
+        );
+    }
     if !failed.is_empty() {
         lines.push(format!("Failed Units: {}", failed.len()));
         lines.extend(failed.iter().map(|unit| format!("  {unit}")));

@@ -21,6 +21,11 @@ impl Root {
         Self(PathBuf::from("/"))
     }
 
+    /// Whether the machine runs a live image: the initrd has mounted one.
+    pub fn is_live(&self) -> bool {
+        self.at("/run/keelson/live").exists()
+    }
+
     /// Whether this is the running machine.
     pub fn is_machine(&self) -> bool {
         self.0 == Path::new("/")

@@ -45,8 +45,18 @@ Usage: update_engine_client [FLAG]
 
 Flags have one dash or two. For failures, slots and rollback, see: update-agent --help
 ";
-/// Created by systemd in containers, where the daemon does not run.
-const CONTAINER: &str = "/run/systemd/container";
+/// Machines on which the daemon does not run, by a path of theirs: systemd's mark of a container, and the initrd's mount of
+/// a live image.
+const NOT_UPDATED: [(&str, &str); 2] = [
+    (
+        "/run/systemd/container",
+        "This machine is a container and is not updated: its host provides the image.",
+    ),
+    (
+        "/run/keelson/live",
+        "This is a live system and is not updated: boot a newer image, or install it with coreos-install.",
+    ),
+];
 /// Attempts to reach the daemon, and the delay between them.
 const ATTEMPTS: u32 = 4;
 const RETRY_DELAY: Duration = Duration::from_secs(10);
@@ -187,8 +197,8 @@ async fn connect() -> Option<ManagerProxy<'static>> {
             Ok(manager) => return Some(manager),
             Err(error) => log('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
         }
-        if Path::new(CONTAINER).exists() {
-            log('E', "This machine is a container and is not updated: its host provides the image.");
+        if let Some((_, reason)) = NOT_UPDATED.iter().find(|(path, _)| Path::new(path).exists()) {
+            log('E', reason);
             return None;
         }
         if attempt < ATTEMPTS {

@@ -1,6 +1,7 @@
 //! Every format of `image build`: the same bytes elsewhere, and a whole image inside.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,10 +9,16 @@ use nix::unistd::Pid;
 use crate::harness::{Build, Finished, first};
 use crate::verify_and_diff::failed;
 
-const ALL: &str = "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure";
+const ALL: &str =
+    "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure,pxe";
 
-fn digests(finished: &Finished) -> BTreeMap<&str, &str> {
-    ALL.split(',').map(|format| (format, finished.sha256(format))).collect()
+/// Of all files, by name. A format may have several.
+fn digests(finished: &Finished) -> BTreeMap<String, &str> {
+    let name = |file: &serde_json::Value| {
+        let path = Path::new(file["path"].as_str().unwrap());
+        path.file_name().unwrap().to_string_lossy().into_owned()
+    };
+    finished.files().iter().map(|file| (name(file), file["sha256"].as_str().unwrap())).collect()
 }
 
 #[test]

@@ -333,9 +333,13 @@ impl Ended {
 }
 
 impl Finished {
+    pub fn files(&self) -> &[serde_json::Value] {
+        self.json["files"].as_array().unwrap()
+    }
+
+    /// The first file of a format.
     pub fn file(&self, format: &str) -> &serde_json::Value {
-        let files = self.json["files"].as_array().unwrap();
-        files.iter().find(|file| file["format"] == format).unwrap()
+        self.files().iter().find(|file| file["format"] == format).unwrap()
     }
 
     pub fn path(&self, format: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::certificates;
-use crate::cluster::{Cluster, Datasource, Node};
+use crate::cluster::{Cluster, Datasource, DirectBoot, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
@@ -102,10 +102,23 @@ pub fn arguments(
         add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
     }
     all.extend(cluster.qemu_arguments.iter().cloned());
-    for arguments in acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments) {
-        append_kernel_arguments(&mut all, arguments);
-    }
+    let kernel_arguments = acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments);
+    add_kernel(&mut all, cluster.direct_boot.as_ref(), kernel_arguments);
     all
+}
+
+/// Passes `arguments` to the kernel of the disk, or of `boot`, whose own ones follow.
+fn add_kernel<'a>(
+    all: &mut Vec<String>,
+    boot: Option<&'a DirectBoot>,
+    arguments: impl Iterator<Item = &'a str>,
+) {
+    let Some(boot) = boot else {
+        return arguments.for_each(|arguments| append_kernel_arguments(all, arguments));
+    };
+    let arguments = arguments.chain([&*boot.arguments]).collect::<Vec<_>>().join(" ");
+    let [kernel, initrd] = [&boot.kernel, &boot.initrd].map(|file| file.to_string_lossy().into_owned());
+    all.extend(["-kernel".to_owned(), kernel, "-initrd".to_owned(), initrd, "-append".to_owned(), arguments]);
 }
 
 /// The drive or file with the user-data.
@@ -252,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn a_directly_booted_kernel_has_all_arguments() {
+        let mut cluster = cluster();
+        let [kernel, initrd] = ["/out/vmlinuz", "/out/initrd.img"].map(std::path::PathBuf::from);
+        cluster.direct_boot = Some(DirectBoot { kernel, initrd, arguments: "console=ttyS0".to_owned() });
+        let text = lines(&cluster, "/state", &Acceleration::Tcg { reason: "no /dev/kvm".into() });
+        let boot = "-kernel /out/vmlinuz\n-initrd /out/initrd.img\n\
+                    -append systemd.default_device_timeout_sec=180 no_timer_check console=ttyS0\n";
+        assert!(text.ends_with(boot) && !text.contains("kernel-cmdline-extra"), "{text}");
+    }
+
+    #[test]
     fn kernel_arguments_are_one_stub_string() {
         let tcg = Acceleration::Tcg { reason: "no /dev/kvm".into() };
         let mut cluster = cluster();
@@ -262,7 +286,7 @@ mod tests {
         let text = lines(&cluster, "/state", &tcg);
         let strings: Vec<_> = text.lines().filter(|line| line.contains("kernel-cmdline-extra")).collect();
         let both = "-smbios type=11,value=io.systemd.stub.kernel-cmdline-extra=\
-                    systemd.default_device_timeout_sec=180 keelson.autologin";
+                    systemd.default_device_timeout_sec=180 no_timer_check keelson.autologin";
         assert_eq!(strings, [both], "the stub would read the first of two and no other");
         let existing = lines(&cluster, "/state", &Acceleration::Kvm);
         assert!(existing.contains("kernel-cmdline-extra=keelson.autologin\n"), "{existing}");

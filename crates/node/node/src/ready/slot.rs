@@ -10,8 +10,11 @@ const MAPPED_NAME: &str = "usr";
 /// Partition labels and slots.
 const SLOTS: [(&str, char); 2] = [("USR-A", 'a'), ("USR-B", 'b')];
 
-/// `None` if `/usr` is not a mapped device, as in a container.
+/// `None` if `/usr` is not a mapped device, as in a container, or on a live image.
 pub fn slot(root: &Root) -> Option<char> {
+    if root.is_live() {
+        return None;
+    }
     let device = entries(&root.at(BLOCK)).into_iter().find(|device| {
         fs::read_to_string(device.join("dm/name")).is_ok_and(|name| name.trim() == MAPPED_NAME)
     })?;
@@ -45,6 +48,8 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(slot(&root), expected);
+        fs::create_dir_all(root.at("/run/keelson/live")).unwrap();
+        assert_eq!(slot(&root), None, "a live image");
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! `keelson-unattended-install`: runs `coreos-install` as the `keelson.install` arguments of the kernel command line say,
+//! on a live system without an installed disk.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use crate::root::Root;
+
+const COMMAND_LINE: &str = "/proc/cmdline";
+const BLOCK: &str = "/sys/class/block";
+const PROGRAM: &str = "coreos-install";
+/// Value of `keelson.install` for the smallest unused disk.
+const SMALLEST: &str = "smallest";
+/// Loop devices: the live system is on one.
+const LOOP_MAJOR: &str = "7";
+/// A partition that only an installed disk has.
+const SLOT: &str = "PARTNAME=USR-A";
+
+/// Installs the live system as the kernel command line says, unless a disk of this machine has it already.
+#[derive(Parser)]
+#[command(
+    name = "keelson-unattended-install",
+    after_help = "Arguments of the kernel command line:\n  \
+                  keelson.install=DEVICE|smallest       the disk\n  \
+                  keelson.install.config=URL            cloud-config of the installed system\n  \
+                  keelson.install.config-hash=DIGEST    its digest: sha256- and 64 hexadecimal digits\n  \
+                  keelson.install.copy-network          keep the network units of the live system\n  \
+                  keelson.install.report=URL            gets a POST request when the system is installed"
+)]
+struct Flags {
+    /// Install nothing; exit status 1 if a disk has an installed system already
+    #[arg(long)]
+    check: bool,
+    /// Print the command and run nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(long, hide = true, default_value = "/")]
+    root: Root,
+}
+
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
+    let text = fs::read_to_string(flags.root.at(COMMAND_LINE))
+        .with_context(|| format!("cannot read {COMMAND_LINE}"))?;
+    let Some(arguments) = arguments(&text)? else {
+        bail!("{COMMAND_LINE} has no keelson.install=");
+    };
+    if let Some(disk) = installed_disk(&flags.root)? {
+        println!(
+            "{disk} has an installed system: nothing is installed. Boot from it, or wipefs --all /dev/{disk}"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    if flags.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{PROGRAM} {}", arguments.join(" "));
+    if flags.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Command::new(PROGRAM).args(arguments).exec()).with_context(|| format!("cannot run {PROGRAM}"))
+}
+
+/// Arguments of `coreos-install`; `None` without `keelson.install`.
+fn arguments(command_line: &str) -> Result<Option<Vec<String>>> {
+    let mut device = None;
+    let mut more = Vec::new();
+    for argument in command_line.split_ascii_whitespace() {
+        let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+        let Some(option) = key.strip_prefix("keelson.install") else { continue };
+        match option {
+            "" => device = Some(value),
+            ".config" => more.extend(["-c", value]),
+            ".config-hash" => more.extend(["--config-hash", value]),
+            ".report" => more.extend(["--report", value]),
+            ".copy-network" => more.push("-n"),
+            // Of the unit.
+            ".reboot" => {}
+            _ => bail!("unknown argument {key} on the kernel command line"),
+        }
+    }
+    let disk = match device {
+        None => return Ok(None),
+        Some("") => bail!("keelson.install= names no disk"),
+        Some(SMALLEST) => vec!["-s", "-e", LOOP_MAJOR],
+        Some(device) => vec!["-d", device],
+    };
+    Ok(Some(disk.into_iter().chain(more).map(str::to_owned).collect()))
+}
+
+/// The kernel's name of a disk with a slot that is no loop device.
+fn installed_disk(root: &Root) -> Result<Option<String>> {
+    let folder = root.at(BLOCK);
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut disks: Vec<String> = entries.flatten().filter_map(|entry| disk_of_slot(&entry.path())).collect();
+    disks.sort();
+    Ok(disks.into_iter().find(|disk| !disk.starts_with("loop")))
+}
+
+/// The disk of a partition with a slot's label.
+fn disk_of_slot(device: &Path) -> Option<String> {
+    let uevent = fs::read_to_string(device.join("uevent")).ok()?;
+    if !uevent.lines().any(|line| line == SLOT) {
+        return None;
+    }
+    // The path in the device tree ends in DISK/PARTITION.
+    let path = fs::canonicalize(device).ok()?;
+    Some(path.parent()?.file_name()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn check(command_line: &str, expected: Option<&str>) {
+        let found = arguments(command_line).unwrap().map(|arguments| arguments.join(" "));
+        assert_eq!(found.as_deref(), expected, "{command_line}");
+    }
+
+    #[test]
+    fn the_command_line_is_that_of_the_kernel() {
+        check("console=ttyS0\n", None);
+        check("quiet keelson.install=/dev/sda\n", Some("-d /dev/sda"));
+        check(
+            "keelson.install=smallest keelson.install.config=http://a/b?mac=1 keelson.install.reboot=no \
+             keelson.install.copy-network keelson.install.config-hash=sha256-00 keelson.install.report=http://a/c",
+            Some("-s -e 7 -c http://a/b?mac=1 -n --config-hash sha256-00 --report http://a/c"),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_an_error() {
+        for bad in ["keelson.install=", "keelson.install=/dev/sda keelson.install.confg=http://a"] {
+            arguments(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_installed_disk_is_found_and_the_live_image_is_not_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        let add = |disk: &str, partition: &str, label: &str| {
+            let device = root.at(format!("/sys/devices/{disk}/{partition}"));
+            fs::create_dir_all(&device).unwrap();
+            fs::create_dir_all(root.at(BLOCK)).unwrap();
+            fs::write(device.join("uevent"), format!("DEVTYPE=partition\nPARTNAME={label}\n")).unwrap();
+            symlink(&device, root.at(BLOCK).join(partition)).unwrap();
+        };
+        add("loop1", "loop1p2", "USR-A");
+        add("sda", "sda1", "USR-A-verity");
+        assert_eq!(installed_disk(&root).unwrap(), None);
+        add("vdb", "vdb2", "USR-A");
+        assert_eq!(installed_disk(&root).unwrap().as_deref(), Some("vdb"));
+    }
+}
