@@ -3,9 +3,13 @@
 //!
 //! The `gpt` crate writes both copies together and renumbers partitions, so it is used in tests only.
 
+mod image_table;
+
 use std::io;
 
 use release::Digest;
+
+pub use image_table::{FittedTable, HEAD, ImageTable, ImageTableError};
 
 use crate::disk::Disk;
 
