@@ -75,10 +75,11 @@ impl ImageTable {
         self.bytes
     }
 
-    /// Bytes from the start of the image to its backup table.
+    /// Bytes from the start of the image to the end of the last partition.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(BACKUP_SECTORS * SECTOR)
+        let ends = self.partitions.iter().map(|part| part.offset.saturating_add(part.bytes));
+        ends.max().unwrap_or(HEAD as u64)
     }
 
     /// In the order of the table's entries.
@@ -87,12 +88,10 @@ impl ImageTable {
         &self.partitions
     }
 
-    /// Bytes from the start of the disk to the end of the last partition, and of the backup table behind it: the
-    /// smallest disk.
+    /// Size of the smallest disk: the content, and the backup table behind it.
     #[must_use]
     pub fn needed_bytes(&self) -> u64 {
-        let ends = self.partitions.iter().map(|part| part.offset.saturating_add(part.bytes));
-        ends.max().unwrap_or(HEAD as u64).saturating_add(BACKUP_SECTORS * SECTOR)
+        self.content_bytes().saturating_add(BACKUP_SECTORS * SECTOR)
     }
 
     /// Both copies and the protective MBR for a disk of `length` bytes.
