@@ -21,7 +21,7 @@ pub use disk_use::{DiskUse, Holder};
 pub use http::{FetchError, Fetcher, HttpImage, Retries};
 pub use image_stream::{Expected, ImageError, ImageStream, verify_file};
 pub use install::{InstallError, Installation, Phase, install};
-pub use local::{Key, LocalError, Sidecar, expected_of, key, signature};
+pub use local::{Key, LocalError, Sidecar, Signature, expected_of, key, signature};
 pub use observe::{ObserveError, Observer};
 pub use oem::{OEM_FILES, OemError, OemFile, check_files, write_files};
 pub use record::{ImageRecord, LiveRecord, RecordError};

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use minisign_verify::{PublicKey, Signature};
+use minisign_verify::PublicKey;
+pub use minisign_verify::Signature;
 use release::Digest;
 
 use crate::record::{ImageRecord, RecordError};

@@ -61,6 +61,7 @@ impl Observer {
                 (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
             let mut facts = self.device(major, minor)?;
             facts.path = path.to_owned();
+            facts.read_only |= !is_writable(path);
             return Ok(facts);
         }
         let kind = if metadata.is_file() { Kind::File } else { Kind::Other("no block device".to_owned()) };
@@ -72,7 +73,7 @@ impl Observer {
             bytes: metadata.len(),
             sector: SECTOR,
             major: 0,
-            read_only: metadata.permissions().readonly(),
+            read_only: !is_writable(path),
             runs_system: false,
             uses: self.loops_of(&full),
         })
@@ -191,6 +192,11 @@ impl Observer {
 struct BlockDevice {
     name: String,
     folder: PathBuf,
+}
+
+/// Whether this process may write to it, by its user and groups.
+fn is_writable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
 }
 
 fn kind(folder: &Path, name: &str) -> Kind {
