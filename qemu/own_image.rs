@@ -43,7 +43,12 @@ pub(crate) fn image(run: &Run, scenario: &Scenario, folder: &Path) -> Result<Opt
 }
 
 /// Builds the image under test into `out`, as its user would; returns its file.
-fn build(run: &Run, format: &str, key: Option<&SigningKey>, out: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn build(
+    run: &Run,
+    format: &str,
+    key: Option<&SigningKey>,
+    out: &Path,
+) -> Result<PathBuf, Failure> {
     let program = &run.background.program;
     let mut command = Command::new(program);
     command.args(["--json", "image", "build", "--format", format, "--profile", &run.profile.to_string()]);

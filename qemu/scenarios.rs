@@ -5,6 +5,7 @@ mod boot;
 mod corruption;
 mod fleet;
 mod health;
+mod install;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -63,6 +64,7 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    install::INSTALL,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,
