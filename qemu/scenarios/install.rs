@@ -40,12 +40,16 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     machine.write("/var/tmp/config.yml", USER_DATA.as_bytes())?;
     machine.succeed(&format!(
         "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
-         coreos-install -v -d {DEVICE} -f {SHARED}/{name} -c /var/tmp/config.yml"
+         coreos-install -v -u -d {DEVICE} -f {SHARED}/{name} -c /var/tmp/config.yml"
     ))?;
     machine.wait_for_unit("install.service", LIMIT)?;
     let journal = machine.succeed("sudo journalctl -b -o cat -u install.service")?;
     let success = format!("Success! Keelson (from {SHARED}/{name}) is installed on {DEVICE}");
     expect(journal.lines().any(|line| line == success), &success, &journal)?;
+    // The firmware's list, and systemd's parser of it.
+    let entries = machine.succeed("sudo bootctl --no-pager status")?;
+    let entry = entries.split("Title: Keelson alpha").nth(1).unwrap_or_default();
+    expect(entry.contains("/EFI/BOOT/BOOTX64.EFI"), "a boot entry Keelson alpha", &entries)?;
     // The kernel has the new table: all partitions but ROOT.
     let labels =
         machine.succeed(&format!("lsblk -n -o PARTLABEL {DEVICE} | grep -v '^$' | sort | tr '\\n' ' '"))?;

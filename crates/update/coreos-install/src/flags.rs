@@ -76,7 +76,7 @@ pub struct Flags {
     /// Download the image to the current directory, and install nothing
     #[arg(short = 'D', long)]
     pub download_only: bool,
-    /// Not supported: firmware finds the boot loader of the disk without an entry
+    /// Add a boot entry to the firmware's, which starts the installed disk first
     #[arg(short = 'u', long)]
     pub uefi_entry: bool,
     /// Ignored, for compatibility

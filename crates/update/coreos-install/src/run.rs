@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use disk_install::check::{DiskFacts, Kind, Majors, check, check_size, smallest_unused};
 use disk_install::{
-    DiskTarget, Fetcher, ImageStream, InstallError, Installation, Observer, OemError, OemFile, check_files,
-    install, verify_file, write_files,
+    BootEntries, DiskTarget, Fetcher, ImageStream, InstallError, Installation, Observer, OemError, OemFile,
+    check_files, install, verify_file, write_files,
 };
 use disk_slots::Disk;
+use disk_slots::gpt::ImageTable;
 
 use crate::configuration;
 use crate::flags::Flags;
@@ -21,6 +22,11 @@ use crate::source::Source;
 
 /// Label of the partition for configuration.
 const OEM: &str = "OEM";
+/// Label of the partition with the boot loader, and its path there, which is the one that firmware looks for.
+const ESP: &str = "EFI-SYSTEM";
+const LOADER: &str = r"\EFI\BOOT\BOOTX64.EFI";
+const LOADER_ARM64: &str = r"\EFI\BOOT\BOOTAA64.EFI";
+const EFI_VARIABLES: &str = "sys/firmware/efi/efivars";
 
 /// The usage follows this error.
 #[derive(Debug, thiserror::Error)]
@@ -30,16 +36,11 @@ pub struct NoDevice;
 pub fn run(flags: &Flags) -> Result<()> {
     let settings = Settings::resolve(flags, &running::read(&flags.root));
     let fetcher = Fetcher::new(concat!("coreos-install/", env!("CARGO_PKG_VERSION")), flags.fetch_retries);
-    if flags.uefi_entry {
-        bail!(
-            "-u is not supported: the boot loader is at the path that firmware looks for on every disk, so it needs no boot \
-             entry; the order of disks is a setting of the firmware"
-        );
-    }
     if flags.download_only {
         return download(flags, &settings, &fetcher);
     }
     let disk = checked_disk(flags)?;
+    let firmware = boot_entries(flags, &disk)?;
     let files = configuration::read(flags, &fetcher)?;
     check_files(&files)?;
     if flags.dry_run {
@@ -49,7 +50,13 @@ pub fn run(flags: &Flags) -> Result<()> {
     let source = Source::find(flags, &settings, &fetcher)?;
     verbose(flags, &format!("source: {}", source.name));
     source.verify_beforehand()?;
-    write(flags, &source, &disk, &files, &fetcher)?;
+    let table = write(flags, &source, &disk, &files, &fetcher)?;
+    if let Some(firmware) = firmware {
+        let title = format!("{} {}", settings.product, settings.channel);
+        add_boot_entry(&firmware, &title, &settings, &table).with_context(|| {
+            format!("the system is installed on {}, without a boot entry", disk.path.display())
+        })?;
+    }
     println!("Success! {} is installed on {}", source.summary, disk.path.display());
     Ok(())
 }
@@ -58,6 +65,31 @@ fn verbose(flags: &Flags, text: &str) {
     if flags.verbose {
         eprintln!("+ {text}");
     }
+}
+
+/// The firmware's boot entries for `-u`.
+fn boot_entries(flags: &Flags, disk: &DiskFacts) -> Result<Option<BootEntries>> {
+    if !flags.uefi_entry {
+        return Ok(None);
+    }
+    if disk.kind == Kind::File {
+        bail!("-u is for disks: no firmware starts from the file {}", disk.path.display());
+    }
+    Ok(Some(BootEntries::open(&flags.root.join(EFI_VARIABLES)).context("cannot create a boot entry (-u)")?))
+}
+
+fn add_boot_entry(
+    firmware: &BootEntries,
+    title: &str,
+    settings: &Settings,
+    table: &ImageTable,
+) -> Result<()> {
+    let loader = if settings.board.starts_with("arm64") { LOADER_ARM64 } else { LOADER };
+    let partition = table.partitions().iter().find(|part| part.label == ESP);
+    let partition = partition.with_context(|| format!("the image has no partition {ESP}"))?;
+    let number = firmware.add(title, partition, loader)?;
+    println!("Created the boot entry Boot{number:04X} ({title}).");
+    Ok(())
 }
 
 /// The disk of the flags, unless it must not be written.
@@ -81,13 +113,14 @@ fn checked_disk(flags: &Flags) -> Result<DiskFacts> {
     Ok(disk)
 }
 
+/// Returns the table of the image.
 fn write(
     flags: &Flags,
     source: &Source,
     disk: &DiskFacts,
     files: &[OemFile],
     fetcher: &Fetcher,
-) -> Result<()> {
+) -> Result<ImageTable> {
     let verb = if source.is_remote() { "Downloading, writing and verifying" } else { "Writing" };
     println!("{verb} {}...", source.name);
     let mut stream = ImageStream::new(source.open(fetcher)?, source.verification.expected())?;
@@ -126,7 +159,7 @@ fn write(
         verbose(flags, "reread partitions");
         target.reread_partitions()?;
     }
-    Ok(())
+    Ok(installation.table)
 }
 
 /// `EBUSY` although the checks passed: the disk came into use since, or by what has no holder in sysfs.

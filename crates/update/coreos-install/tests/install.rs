@@ -310,7 +310,9 @@ fn checks_come_first_and_have_the_original_s_messages() {
     let small = refused(&["-d", "small"]);
     assert!(small.contains("is too small: it has 8388608 bytes, and the system needs 15745536."), "{small}");
     assert!(refused(&["-d", "disk", "-x"]).contains("unexpected argument '-x'"));
-    assert!(refused(&["-d", "disk", "-u"]).contains("-u is not supported"));
+    assert!(
+        refused(&["-d", "disk", "-u"]).contains("-u is for disks: no firmware starts from the file disk")
+    );
     let no_disk = refused(&["-s"]);
     assert_eq!(no_disk, "coreos-install: Could not find smallest disk to install (min. 10GB).\n");
     let before = fs::read(bench.path("disk")).unwrap();

@@ -14,6 +14,8 @@ const CHUNK: usize = 1 << 20;
 /// and the superblocks of file systems are there.
 const EDGE: u64 = 1 << 20;
 
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
+
 /// Why an installation failed. The disk does not boot, unless the error is [`InstallError::Table`].
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]
@@ -132,7 +134,7 @@ fn copy<F: std::error::Error>(
     for (offset, length) in ranges(table) {
         let bytes = buffer.get_mut(..length).unwrap_or_default();
         fill(image, bytes, offset, total)?;
-        chunks.push(if bytes.iter().all(|byte| *byte == 0) {
+        chunks.push(if is_zero(bytes) {
             target.zero_at(offset, length as u64).map_err(InstallError::Write)?;
             Chunk::Zeros
         } else {
@@ -154,6 +156,11 @@ fn copy<F: std::error::Error>(
     report(Phase::Writing, total, total);
     target.sync().map_err(InstallError::Write)?;
     Ok(chunks)
+}
+
+/// `bytes` are at most a chunk.
+fn is_zero(bytes: &[u8]) -> bool {
+    ZEROS.get(..bytes.len()).is_some_and(|zeros| zeros == bytes)
 }
 
 /// Fills `into` from the image at `offset`.
@@ -188,7 +195,7 @@ fn compare<F: std::error::Error>(
         let bytes = buffer.get_mut(..length).unwrap_or_default();
         target.read_at(bytes, offset).map_err(InstallError::Write)?;
         let is_equal = match chunk {
-            Chunk::Zeros => bytes.iter().all(|byte| *byte == 0),
+            Chunk::Zeros => is_zero(bytes),
             Chunk::Data(digest) => Digest::of(bytes) == *digest,
         };
         if !is_equal {

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod boot_entry;
 pub mod check;
 mod disk_use;
 mod http;
@@ -17,6 +18,7 @@ mod oem;
 mod record;
 mod target;
 
+pub use boot_entry::{BootEntries, BootEntryError};
 pub use disk_use::{DiskUse, Holder};
 pub use http::{FetchError, Fetcher, HttpImage, Retries};
 pub use image_stream::{Expected, ImageError, ImageStream, verify_file};

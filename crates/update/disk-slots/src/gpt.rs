@@ -156,7 +156,8 @@ pub fn root_hash(usr: Uuid, verity: Uuid) -> Digest {
 }
 
 /// Converts between text and disk order.
-fn swap_byte_order(uuid: Uuid) -> Uuid {
+#[must_use]
+pub fn swap_byte_order(uuid: Uuid) -> Uuid {
     let mut other = uuid;
     other[..4].reverse();
     other[4..6].reverse();
