@@ -86,6 +86,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
         hardware: scenario.hardware,
+        spare_disk_gib: scenario.spare_disk_gib,
         qemu_arguments: scenario.qemu_arguments.iter().map(|word| (*word).to_owned()).collect(),
         ..ClusterSpec::default()
     };

@@ -102,6 +102,8 @@ pub struct Scenario {
     pub format: Option<&'static str>,
     /// Devices of QEMU machines.
     pub hardware: Hardware,
+    /// GiB of a second, empty disk of QEMU machines.
+    pub spare_disk_gib: Option<u32>,
     /// Additional arguments of QEMU.
     pub qemu_arguments: &'static [&'static str],
     pub run: fn(&Context<'_>) -> Result<(), Failure>,
@@ -124,6 +126,7 @@ pub const DEFAULTS: Scenario = Scenario {
     secure_boot: false,
     format: None,
     hardware: Hardware::Virtio,
+    spare_disk_gib: None,
     qemu_arguments: &[],
     run: |_| Ok(()),
 };

@@ -5,6 +5,7 @@ mod boot;
 mod corruption;
 mod fleet;
 mod health;
+mod install;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -64,6 +65,7 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    install::INSTALL,
     live::LIVE,
     live::LIVE_ROOT,
     live::LIVE_MEMORY,

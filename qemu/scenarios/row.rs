@@ -227,6 +227,7 @@ mod tests {
                         of.secure_boot,
                         of.format,
                         of.hardware,
+                        of.spare_disk_gib,
                         of.qemu_arguments,
                     )
                 };

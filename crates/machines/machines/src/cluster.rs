@@ -87,6 +87,9 @@ pub struct Cluster {
     /// Devices of QEMU nodes.
     #[serde(default)]
     pub hardware: Hardware,
+    /// GiB of the second disk of each QEMU node.
+    #[serde(default)]
+    pub spare_disk_gib: Option<u32>,
     /// Nodes reach the host's networks and name servers.
     #[serde(default)]
     pub outbound: bool,
@@ -118,6 +121,7 @@ impl Cluster {
             tls: spec.tls,
             secure_boot: spec.secure_boot,
             hardware: spec.hardware,
+            spare_disk_gib: spec.spare_disk_gib,
             outbound: spec.outbound,
             shared: vec![],
             direct_boot: None,

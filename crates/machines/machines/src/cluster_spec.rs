@@ -123,6 +123,8 @@ pub struct ClusterSpec {
     pub secure_boot: bool,
     /// Devices of QEMU nodes. Takes effect only when the cluster is created.
     pub hardware: Hardware,
+    /// GiB of a second, empty disk of each QEMU node.
+    pub spare_disk_gib: Option<u32>,
     /// Additional QEMU arguments, for tests of unusual machines.
     pub qemu_arguments: Vec<String>,
 }
@@ -142,6 +144,7 @@ impl Default for ClusterSpec {
             tls: false,
             secure_boot: false,
             hardware: Hardware::Virtio,
+            spare_disk_gib: None,
             qemu_arguments: Vec::new(),
         }
     }

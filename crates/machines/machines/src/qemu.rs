@@ -201,6 +201,15 @@ impl Backend for Qemu {
         }
         drive.write_image(&files.config_drive())?;
         drive.write_folder(&files.config_folder())?;
+        if let Some(gib) = cluster.spare_disk_gib {
+            let spare = files.spare_disk();
+            std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(&spare)
+                .and_then(|file| file.set_len(u64::from(gib) << 30))
+                .map_err(|source| BackendError::Make { path: spare, source })?;
+        }
         if !files.disk().exists() {
             // Created under a temporary name: an existing disk is complete.
             let unfinished = files.root().join("disk.new");

@@ -240,6 +240,12 @@ impl NodeLayout {
         self.root.join("disk.qcow2")
     }
 
+    /// The second disk, raw.
+    #[must_use]
+    pub fn spare_disk(&self) -> PathBuf {
+        self.root.join("spare-disk.raw")
+    }
+
     #[must_use]
     pub fn variables(&self) -> PathBuf {
         self.root.join("firmware-variables.fd")

@@ -13,6 +13,7 @@ mod etc;
 mod file_merge;
 mod health;
 mod hosts;
+mod installed_files;
 mod motd;
 mod os_release;
 mod ready;
@@ -28,13 +29,14 @@ use std::process::ExitCode;
 use applet::{Applet, EXIT_FAILURE, EXIT_USAGE};
 
 /// The applets and the folders of their links.
-const APPLETS: [Applet; 10] = [
+const APPLETS: [Applet; 11] = [
     Applet { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
     Applet { name: "keelson-cluster-addresses", link: "usr/lib/keelson", run: cluster_addresses::run },
     Applet { name: "keelson-command-line-keys", link: "usr/lib/keelson", run: command_line_keys::run },
     Applet { name: "keelson-config-media", link: "usr/lib/keelson", run: config_media::run },
     Applet { name: "keelson-etc", link: "usr/bin", run: etc::run },
     Applet { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
+    Applet { name: "keelson-installed-files", link: "usr/lib/keelson", run: installed_files::run },
     Applet { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },
     Applet { name: "keelson-ready", link: "usr/lib/keelson", run: ready::run },
     Applet { name: "keelson-reset", link: "usr/bin", run: reset::run },

@@ -3,9 +3,13 @@
 //!
 //! The `gpt` crate writes both copies together and renumbers partitions, so it is used in tests only.
 
+mod image_table;
+
 use std::io;
 
 use release::Digest;
+
+pub use image_table::{FittedTable, HEAD, ImageTable, ImageTableError};
 
 use crate::disk::Disk;
 
@@ -152,7 +156,8 @@ pub fn root_hash(usr: Uuid, verity: Uuid) -> Digest {
 }
 
 /// Converts between text and disk order.
-fn swap_byte_order(uuid: Uuid) -> Uuid {
+#[must_use]
+pub fn swap_byte_order(uuid: Uuid) -> Uuid {
     let mut other = uuid;
     other[..4].reverse();
     other[4..6].reverse();

@@ -160,7 +160,8 @@ pub fn redact_url(url: &str) -> String {
 }
 
 /// The system's certificate authorities. Without them only plain HTTP works.
-fn tls_config() -> TlsConfig {
+#[must_use]
+pub fn tls_config() -> TlsConfig {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES.to_owned());
     let pem = std::fs::read(&path).unwrap_or_default();
     let certificates = parse_pem(&pem).filter_map(|item| match item {

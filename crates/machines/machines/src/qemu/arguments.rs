@@ -24,6 +24,8 @@ const SANDBOX: [&str; 2] =
 const PROTECTED_VARIABLES: [&str; 4] =
     ["-global", "cfi.pflash01.secure=on", "-global", "ICH9-LPC.disable_s3=1"];
 
+/// Serial number of the second disk: `/dev/disk/by-id/virtio-spare`.
+const SPARE_SERIAL: &str = "spare";
 /// Name of the firmware configuration file that contains the user-data.
 pub const FW_CFG: &str = "opt/com.coreos/config";
 
@@ -82,7 +84,8 @@ pub fn arguments(
     let events = value(&resets::socket(&layout.lan(), &node.name));
     add(&["-chardev", &format!("socket,id=events,path={events},reconnect-ms=500")]);
     add(&["-mon", "chardev=events,mode=control"]);
-    for arguments in user_data(devices, cluster.datasource, &files) {
+    let disks = user_data(devices, cluster.datasource, &files).into_iter();
+    for arguments in disks.chain(spare_disk(cluster, &files)) {
         add(&arguments.each_ref().map(String::as_str));
     }
     for (index, folder) in cluster.shared.iter().enumerate() {
@@ -119,6 +122,17 @@ fn add_kernel<'a>(
     let arguments = arguments.chain([&*boot.arguments]).collect::<Vec<_>>().join(" ");
     let [kernel, initrd] = [&boot.kernel, &boot.initrd].map(|file| file.to_string_lossy().into_owned());
     all.extend(["-kernel".to_owned(), kernel, "-initrd".to_owned(), initrd, "-append".to_owned(), arguments]);
+}
+
+fn spare_disk(cluster: &Cluster, files: &NodeLayout) -> Vec<[String; 2]> {
+    if cluster.spare_disk_gib.is_none() {
+        return Vec::new();
+    }
+    let file = value(&files.spare_disk());
+    vec![
+        ["-drive".to_owned(), format!("if=none,id=spare,format=raw,discard=unmap,file={file}")],
+        ["-device".to_owned(), format!("virtio-blk-pci,drive=spare,serial={SPARE_SERIAL}")],
+    ]
 }
 
 /// The drive or file with the user-data.
@@ -228,6 +242,16 @@ mod tests {
         let text = lines(&cluster, "/state", &Acceleration::Kvm);
         assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
         assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
+    }
+
+    #[test]
+    fn a_second_disk_follows_the_others() {
+        assert!(!GOLDEN.contains("spare"));
+        let cluster = Cluster { spare_disk_gib: Some(4), ..cluster() };
+        let text = lines(&cluster, "/a,b", &Acceleration::Kvm);
+        let expected = "-drive if=none,id=spare,format=raw,discard=unmap,file=/a,,b/default/core-01/spare-disk.raw\n\
+                        -device virtio-blk-pci,drive=spare,serial=spare\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

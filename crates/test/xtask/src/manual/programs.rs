@@ -17,8 +17,9 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 21] = [
+pub const PROGRAMS: [Program; 23] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
+    program("coreos-install", "coreos-install", 8, "install the system to a disk"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
     program("etcd", "etcd", 8, "distributed key-value store"),
     program("etcd-discovery", "etcd-discovery", 8, "discovery service for new etcd clusters"),
@@ -30,6 +31,7 @@ pub const PROGRAMS: [Program; 21] = [
     program("keelson-config-media", "node", 8, "decide which disks may provide cloud-config"),
     program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
     program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
+    program("keelson-installed-files", "node", 8, "copy the files of coreos-install at the first boot"),
     program("keelson-motd", "node", 8, "print the message of the day"),
     program("keelson-ready", "node", 8, "report a finished boot to the host"),
     program("keelson-reset", "node", 8, "reset a machine to its factory state"),

@@ -49,7 +49,7 @@ const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 8] = [
+const AREAS: [(&str, Area); 9] = [
     (
         "update",
         Area {
@@ -87,6 +87,22 @@ const AREAS: [(&str, Area); 8] = [
                 "os/cut",
                 "qemu/own_image.rs",
                 "qemu/scenarios/platforms",
+            ],
+            except: &[],
+        },
+    ),
+    (
+        "install",
+        Area {
+            packages: &["coreos-install", "disk-slots", "node"],
+            paths: &[
+                "crates/machines/machines/src/qemu/",
+                "image/repart.d/",
+                "os/rootfs/usr/lib/repart.d/",
+                "qemu/own_image.rs",
+                "qemu/scenarios/install",
+                "units/usr/lib/systemd/system/keelson-installed-files",
+                "units/usr/lib/systemd/system/user-cloudinit",
             ],
             except: &[],
         },

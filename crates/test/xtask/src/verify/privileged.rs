@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -53,6 +53,14 @@ const CASES: [Case; 15] = [
         file: "crates/machines/machines/src/nspawn/mounts.rs",
         root: Some("mapping owners"),
         program: None,
+    },
+    Case {
+        about: "installed device",
+        target: &["--test", "loop_device"],
+        test: "a_device_is_claimed_and_written",
+        file: "crates/update/disk-install/tests/loop_device.rs",
+        root: Some("a loop device"),
+        program: Some(("mkfs.ext4", "e2fsprogs")),
     },
     Case {
         about: "certificates",
@@ -204,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let [owners, _, _, certificates, ..] = &CASES;
+        let [owners, _, _, _, certificates, ..] = &CASES;
         assert_eq!(owners.missing(true, |_| false), None);
         assert_eq!(owners.missing(false, |_| true).unwrap(), "changing owners wants root");
         assert_eq!(certificates.missing(false, |program| program == "openssl"), None);

@@ -1,0 +1,43 @@
+//! `coreos-install`: writes the system to a disk.
+//!
+//! This crate maps the command line to a source, a disk and files; `disk_install` checks, verifies and writes.
+
+mod configuration;
+mod flags;
+mod progress;
+mod run;
+mod running;
+mod settings;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use flags::Flags;
+
+const NAME: &str = "coreos-install";
+
+fn main() -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Nothing else can be done if this fails.
+            drop(error.print());
+            // The original's code for a usage error.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match run::run(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in service::error::chain(error.as_ref()).lines() {
+                eprintln!("{NAME}: {line}");
+            }
+            if error.is::<run::NoDevice>() {
+                eprint!("{}", Flags::command().render_help());
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Where the image comes from, and what verifies it. A digest enters only through [`Verification`]: that of a signed list
+//! of files would, too.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use disk_install::{
+    Expected, FetchError, Fetcher, HttpImage, ImageRecord, Key, LiveRecord, Sidecar, Signature, expected_of,
+    signature, verify_file,
+};
+use release::Digest;
+
+use crate::flags::Flags;
+use crate::settings::Settings;
+
+/// The live system's disk image and its record, below the root.
+const LIVE_DISK: &str = "run/keelson/live/disk.raw";
+const LIVE_RECORD: &str = "run/keelson/live/record.json";
+/// Encoding of images on mirrors.
+const ENCODING: &str = ".raw.zst";
+/// Names of versions, records and signatures are small.
+const MAX_SMALL: u64 = 1 << 20;
+
+/// What the image must be.
+pub enum Verification {
+    /// The digest of the file, from its record or a signed list.
+    File(Digest),
+    /// The digest of the raw disk.
+    Disk(Digest),
+    /// A signature of the file.
+    Signature(Key, Box<Signature>),
+    /// Nothing, at the operator's wish.
+    None,
+}
+
+impl Verification {
+    pub fn expected(&self) -> Expected<'_> {
+        match self {
+            Self::File(digest) => Expected { file: Some(*digest), ..Expected::default() },
+            Self::Disk(digest) => Expected { disk: Some(*digest), ..Expected::default() },
+            Self::Signature(key, signature) => {
+                Expected { signature: Some((key, signature)), ..Expected::default() }
+            }
+            Self::None => Expected::default(),
+        }
+    }
+}
+
+enum Origin {
+    File(PathBuf),
+    Http(HttpImage),
+}
+
+/// An image, found and available.
+pub struct Source {
+    origin: Origin,
+    pub verification: Verification,
+    /// Of the file, for messages and for downloads.
+    pub name: String,
+    /// What was installed: `Keelson beta 3.2.1`.
+    pub summary: String,
+}
+
+impl Source {
+    pub fn find(flags: &Flags, settings: &Settings, fetcher: &Fetcher) -> Result<Self> {
+        let key = flags.key.as_deref().map(disk_install::key).transpose()?;
+        if let Some(image) = &flags.image {
+            return from_file(image, key, flags, settings);
+        }
+        let live = flags.root.join(LIVE_DISK);
+        if settings.may_be_live && live.exists() {
+            return from_live_system(&live, flags, settings);
+        }
+        match &settings.base_url {
+            Some(base) => from_mirror(base, key, flags, settings, fetcher),
+            None => bail!(
+                "there is no image to install: {} does not exist, so this is no live system. Name an image file with \
+                 -f, or a mirror with -b",
+                live.display()
+            ),
+        }
+    }
+
+    /// Verifies a local file as a whole, where that is possible without decoding it.
+    pub fn verify_beforehand(&self) -> Result<()> {
+        let Origin::File(path) = &self.origin else { return Ok(()) };
+        if matches!(self.verification, Verification::File(_) | Verification::Signature(..)) {
+            verify_file(&open(path)?, &self.verification.expected())?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file. A transfer starts with the first read.
+    pub fn open(&self, fetcher: &Fetcher) -> Result<Box<dyn Read>> {
+        Ok(match &self.origin {
+            Origin::File(path) => Box::new(open(path)?),
+            Origin::Http(image) => {
+                Box::new(image.open(fetcher).map_err(|error| unavailable("Image URL", &error))?)
+            }
+        })
+    }
+
+    pub fn is_remote(&self) -> bool {
+        matches!(self.origin, Origin::Http(_))
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| format!("Could not read image file: {}", path.display()))
+}
+
+fn from_file(image: &Path, key: Option<Key>, flags: &Flags, settings: &Settings) -> Result<Source> {
+    open(image)?;
+    let verification = match (expected_of(image, key.is_some())?, key) {
+        (Sidecar::Signature(signature), Some(key)) => Verification::Signature(key, Box::new(signature)),
+        (Sidecar::Digest { sha256, .. }, _) => Verification::File(sha256),
+        _ if flags.insecure => Verification::None,
+        _ => bail!(
+            "nothing verifies {0}: neither does a record of the build ({1}) list it, nor is there a key for its signature \
+             (-k). To install it nevertheless, add --insecure",
+            image.display(),
+            image.with_extension("json").display()
+        ),
+    };
+    let name = image.display().to_string();
+    let summary = format!("{} (from {name})", settings.product);
+    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary })
+}
+
+fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<Source> {
+    if flags.key.is_some() {
+        bail!(
+            "-k is for the signature of an image file or a mirror; the record of the live system verifies its image"
+        );
+    }
+    let path = flags.root.join(LIVE_RECORD);
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record = LiveRecord::parse(&text).with_context(|| path.display().to_string())?;
+    let length = fs::metadata(disk).with_context(|| format!("cannot read {}", disk.display()))?.len();
+    if length != record.disk_bytes {
+        bail!("{} has {length} bytes, and {} says {}", disk.display(), path.display(), record.disk_bytes);
+    }
+    Ok(Source {
+        origin: Origin::File(disk.to_owned()),
+        verification: Verification::Disk(record.disk()?),
+        name: disk.display().to_string(),
+        summary: settings.summary(&record.version, &record.channel),
+    })
+}
+
+fn from_mirror(
+    base: &str,
+    key: Option<Key>,
+    flags: &Flags,
+    settings: &Settings,
+    fetcher: &Fetcher,
+) -> Result<Source> {
+    let version = match &*settings.version {
+        "current" => current_version(base, settings, fetcher)?,
+        version => version.to_owned(),
+    };
+    let stem = settings.image_name(&version);
+    let name = format!("{stem}{ENCODING}");
+    let url = format!("{base}/{version}/{name}");
+    let verification = match key {
+        Some(key) => {
+            let signature = fetch_signature(&url, &name, fetcher)?;
+            Verification::Signature(key, Box::new(signature))
+        }
+        None if flags.insecure => Verification::None,
+        None if base.starts_with("https://") => {
+            let plain = format!("{}-{version}-{}", settings.id, settings.channel);
+            Verification::File(recorded_digest(&format!("{base}/{version}/{plain}.json"), &name, fetcher)?)
+        }
+        None => bail!(
+            "{base} is not https, so that anyone on the way could replace the image: name the key of its signature (-k), \
+             or add --insecure"
+        ),
+    };
+    let sha256 = verification.expected().file;
+    let summary = settings.summary(&version, &settings.channel);
+    Ok(Source { origin: Origin::Http(HttpImage { url, bytes: None, sha256 }), verification, name, summary })
+}
+
+/// `COREOS_VERSION` in `current/version.txt`.
+fn current_version(base: &str, settings: &Settings, fetcher: &Fetcher) -> Result<String> {
+    let url = format!("{base}/current/version.txt");
+    let text = fetcher.get(&url, MAX_SMALL).map_err(|error| unavailable("version.txt", &error))?;
+    let version = parse_version(&String::from_utf8_lossy(&text))
+        .with_context(|| format!("version.txt unavailable: {url}: no COREOS_VERSION= with a version"))?;
+    println!("Current version of {} {} is {version}", settings.product, settings.channel);
+    Ok(version)
+}
+
+fn parse_version(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix("COREOS_VERSION="))?;
+    // It becomes a part of URLs.
+    let version: release::Version = value.trim().parse().ok()?;
+    Some(version.to_string())
+}
+
+fn fetch_signature(url: &str, name: &str, fetcher: &Fetcher) -> Result<Signature> {
+    println!("Downloading the signature for {url}...");
+    let mut found = fetcher.get(&format!("{url}.minisig"), MAX_SMALL);
+    if matches!(found, Err(FetchError::Status { status: 404, .. })) {
+        found = fetcher.get(&format!("{url}.sig"), MAX_SMALL);
+    }
+    let text = found.map_err(|error| unavailable("Image signature", &error))?;
+    let signature = signature(Path::new(name), &String::from_utf8_lossy(&text))?;
+    // Otherwise a mirror could serve a signed image of another version.
+    let signed =
+        signature.trusted_comment().split_ascii_whitespace().find_map(|field| field.strip_prefix("file:"));
+    match signed {
+        Some(signed) if signed != name => bail!("the signature is of {signed}, not of {name}"),
+        _ => Ok(signature),
+    }
+}
+
+fn recorded_digest(url: &str, name: &str, fetcher: &Fetcher) -> Result<Digest> {
+    let text = fetcher.get(url, MAX_SMALL).map_err(|error| unavailable("Image signature", &error))?;
+    let record = ImageRecord::parse(&text).with_context(|| url.to_owned())?;
+    record.sha256(name)?.with_context(|| format!("Image signature unavailable: {url} does not list {name}"))
+}
+
+fn unavailable(what: &str, error: &FetchError) -> anyhow::Error {
+    anyhow::anyhow!("{what} unavailable: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_current_version_is_parsed() {
+        let text = "COREOS_BUILD=1\nCOREOS_VERSION=3.2.1\nCOREOS_VERSION_ID=3.2.1\n";
+        assert_eq!(parse_version(text).as_deref(), Some("3.2.1"));
+        for bad in ["", "COREOS_VERSION=", "COREOS_VERSION=../../x", "X_COREOS_VERSION=1.0.0"] {
+            assert_eq!(parse_version(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Runs the program on regular files, in folders that stand for the running system.
+
+// clippy recognizes unit tests only.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Cursor, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use disk_install::ImageRecord;
+use disk_slots::DiskFile;
+use disk_slots::gpt::read;
+use release::Digest;
+
+const MIB: usize = 1 << 20;
+const CONFIG: &str = "#cloud-config\nhostname: installed\n";
+
+/// A folder with a system, an image and a disk.
+struct Bench {
+    folder: tempfile::TempDir,
+    image: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap(), image: image() };
+        bench.put("root/proc/self/mountinfo", "");
+        bench.put("root/proc/cmdline", "quiet\n");
+        fs::create_dir_all(bench.path("root/sys/block")).unwrap();
+        bench.put(
+            "root/usr/share/coreos/release",
+            "COREOS_RELEASE_VERSION=3.2.1\nCOREOS_RELEASE_BOARD=amd64-usr\n",
+        );
+        bench.put("root/usr/lib/os-release", "NAME=\"Keelson\"\nID=keelson\nVERSION_ID=3.2.1\n");
+        bench.put("root/etc/coreos/update.conf", "GROUP=beta\n");
+        bench.put("config.yml", CONFIG);
+        bench.empty_disk();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// A disk of 20 MiB full of garbage.
+    fn empty_disk(&self) {
+        self.put("disk", vec![0x5a; 20 * MIB]);
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coreos-install"))
+            .arg("--root")
+            .arg(self.path("root"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Returns stdout.
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Returns stderr. The disk must be as it was.
+    fn is_refused(&self, arguments: &[&str]) -> String {
+        let before = fs::read(self.path("disk")).unwrap();
+        let error = self.fails(arguments);
+        assert!(fs::read(self.path("disk")).unwrap() == before, "the disk was changed: {error}");
+        error
+    }
+
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Checks that the disk has the image, and this cloud-config.
+    fn is_installed(&self, config: Option<&str>) {
+        let disk = fs::read(self.path("disk")).unwrap();
+        let table = read(&DiskFile::read_only(&self.path("disk")).unwrap()).unwrap();
+        assert!(table.is_redundant());
+        let parts: Vec<_> = table.partitions().iter().map(|part| &*part.label).collect();
+        assert_eq!(parts, ["USR-A", "OEM"]);
+        assert!(disk[MIB..3 * MIB] == self.image[MIB..3 * MIB]);
+        assert!(disk[disk.len() - 33 * 512..].windows(8).any(|bytes| bytes == b"EFI PART"));
+        let device = format!("{}?offset={}", self.path("disk").display(), 3 * MIB);
+        let read =
+            Command::new("debugfs").args(["-R", "cat /coreos-install/user_data", &device]).output().unwrap();
+        assert_eq!(String::from_utf8(read.stdout).unwrap(), config.unwrap_or_default());
+    }
+
+    fn has_no_table(&self) {
+        assert!(read(&DiskFile::read_only(&self.path("disk")).unwrap()).is_err());
+    }
+}
+
+/// A disk of 16 MiB with a partition of data, and an ext4 one.
+fn image() -> Vec<u8> {
+    let config = gpt::GptConfig::new().writable(true).logical_block_size(gpt::disk::LogicalBlockSize::Lb512);
+    let mut table = config.create_from_device(Cursor::new(vec![0; 16 * MIB]), None).unwrap();
+    for (label, bytes) in [("USR-A", 2 * MIB), ("OEM", 12 * MIB)] {
+        let aligned = Some((MIB / 512) as u64);
+        table.add_partition(label, bytes as u64, gpt::partition_types::BASIC, 0, aligned).unwrap();
+    }
+    let mut bytes = table.write().unwrap().into_inner();
+    for (at, byte) in bytes.iter_mut().enumerate().skip(MIB).take(MIB) {
+        *byte = (at * 7 % 253) as u8;
+    }
+    let part = tempfile::NamedTempFile::new().unwrap();
+    part.as_file().set_len(12 * MIB as u64).unwrap();
+    let made = Command::new("mkfs.ext4").arg("-q").arg(part.path()).stderr(Stdio::null()).status();
+    assert!(made.unwrap().success());
+    bytes[3 * MIB..15 * MIB].copy_from_slice(&fs::read(part.path()).unwrap());
+    bytes
+}
+
+fn record(name: &str, file: &[u8]) -> String {
+    let record = format!(
+        r#"{{"version":"3.2.1","channel":"beta","files":[{{"path":"/build/{name}","sha256":"{}"}}]}}"#,
+        Digest::of(file)
+    );
+    ImageRecord::parse(record.as_bytes()).unwrap();
+    record
+}
+
+#[test]
+fn a_live_system_installs_itself() {
+    let bench = Bench::new();
+    let without = bench.is_refused(&["-d", "disk"]);
+    assert!(
+        without.contains("this is no live system. Name an image file with -f, or a mirror with -b"),
+        "{without}"
+    );
+    bench.put("root/run/keelson/live/disk.raw", &bench.image);
+    let live = |digest: Digest| {
+        format!(
+            r#"{{"version":"3.2.1","channel":"beta","usr_root_hash":"00","disk_sha256":"{digest}","disk_bytes":{}}}"#,
+            16 * MIB
+        )
+    };
+    bench.put("root/run/keelson/live/record.json", live(Digest::of(&bench.image)));
+    let printed = bench.succeeds(&["-d", "disk", "-c", "config.yml"]);
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(
+        lines[0].starts_with("Writing ") && lines[0].ends_with("run/keelson/live/disk.raw..."),
+        "{printed}"
+    );
+    assert_eq!(
+        lines[1..],
+        ["Installing cloud-config...", "Success! Keelson beta 3.2.1 is installed on disk"]
+    );
+    bench.is_installed(Some(CONFIG));
+    // The image differs from its record: known only when it was read.
+    bench.put("root/run/keelson/live/record.json", live(Digest::of(b"another")));
+    let error = bench.fails(&["-d", "disk"]);
+    assert!(error.contains("disk has no partition table now, and does not boot"), "{error}");
+    assert!(error.contains("the SHA-256 of the disk image is"), "{error}");
+    bench.has_no_table();
+}
+
+#[test]
+fn an_image_file_is_verified_before_the_first_write() {
+    let bench = Bench::new();
+    let file = zstd::encode_all(&*bench.image, 1).unwrap();
+    bench.put("system.raw.zst", &file);
+    let unverified = bench.is_refused(&["-d", "disk", "-f", "system.raw.zst"]);
+    assert!(unverified.contains("nothing verifies system.raw.zst"), "{unverified}");
+    assert!(
+        bench
+            .succeeds(&["-d", "disk", "-f", "system.raw.zst", "--insecure"])
+            .ends_with("Success! Keelson (from system.raw.zst) is installed on disk\n")
+    );
+    bench.is_installed(None);
+    bench.empty_disk();
+    bench.put("system.json", record("system.raw.zst", &file));
+    bench.succeeds(&["-d", "disk", "-f", "system.raw.zst", "-c", "config.yml"]);
+    bench.is_installed(Some(CONFIG));
+    bench.put("system.json", record("system.raw.zst", b"another"));
+    for insecure in [&["--insecure"][..], &[]] {
+        let error = bench.is_refused(&[&["-d", "disk", "-f", "system.raw.zst"], insecure].concat());
+        assert!(error.contains("the SHA-256 of the image file is"), "{error}");
+    }
+}
+
+#[test]
+fn a_signature_is_verified_by_its_key() {
+    let bench = Bench::new();
+    let file = gzip(&bench.image);
+    bench.put("system.bin", &file);
+    let keys = ["a", "b"].map(|_| minisign::KeyPair::generate_unencrypted_keypair().unwrap());
+    for (name, keys) in ["a.pub", "b.pub"].iter().zip(&keys) {
+        bench.put(name, keys.pk.to_box().unwrap().to_string());
+    }
+    let arguments = |key| ["-d", "disk", "-f", "system.bin", "-k", key];
+    assert!(bench.is_refused(&arguments("a.pub")).contains("there is no signature of the image"));
+    bench.put("system.bin.sig", minisign::sign(None, &keys[0].sk, &*file, None, None).unwrap().to_string());
+    assert!(bench.is_refused(&arguments("b.pub")).contains("the signature cannot be verified"));
+    bench.succeeds(&arguments("a.pub"));
+    bench.is_installed(None);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+#[test]
+fn a_mirror_is_installed_from_by_the_paths_of_the_original() {
+    let bench = Bench::new();
+    let file = zstd::encode_all(&*bench.image, 1).unwrap();
+    let keys = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    bench.put("key.pub", keys.pk.to_base64());
+    let name = "keelson-4.0.0-beta.raw.zst";
+    let sign = |name: &str| {
+        let comment = format!("timestamp:1\tfile:{name}");
+        minisign::sign(None, &keys.sk, &*file, Some(&comment), None).unwrap().to_string().into_bytes()
+    };
+    let files = |signed: &str| {
+        vec![
+            ("/m/current/version.txt".to_owned(), b"COREOS_BUILD=4\nCOREOS_VERSION=4.0.0\n".to_vec()),
+            (format!("/m/4.0.0/{name}"), file.clone()),
+            (format!("/m/4.0.0/{name}.sig"), sign(signed)),
+        ]
+    };
+    let url = serve(files(name));
+    let plain = bench.is_refused(&["-d", "disk", "-V", "current", "-b", &url]);
+    assert!(plain.contains("is not https"), "{plain}");
+    let printed =
+        bench.succeeds(&["-d", "disk", "-V", "current", "-b", &url, "-k", "key.pub", "-c", "config.yml"]);
+    let expected = [
+        "Current version of Keelson beta is 4.0.0".to_owned(),
+        format!("Downloading the signature for {url}4.0.0/{name}..."),
+        format!("Downloading, writing and verifying {name}..."),
+        "Installing cloud-config...".to_owned(),
+        "Success! Keelson beta 4.0.0 is installed on disk".to_owned(),
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+    bench.is_installed(Some(CONFIG));
+    let printed = bench.succeeds(&["-D", "-V", "4.0.0", "-b", &url, "-k", "key.pub"]);
+    assert!(printed.ends_with("Success! Keelson beta 4.0.0 has been downloaded to the current directory\n"));
+    assert!(fs::read(bench.path(name)).unwrap() == file);
+    let missing = bench.is_refused(&["-d", "disk", "-V", "9.0.0", "-b", &url, "--insecure"]);
+    assert!(missing.contains("Image URL unavailable: http://"), "{missing}");
+    let unsigned = bench.is_refused(&["-d", "disk", "-V", "9.0.0", "-b", &url, "-k", "key.pub"]);
+    assert!(unsigned.contains("Image signature unavailable: http://"), "{unsigned}");
+    let other = serve(files("keelson-3.0.0-beta.raw.zst"));
+    let replayed = bench.is_refused(&["-d", "disk", "-V", "4.0.0", "-b", &other, "-k", "key.pub"]);
+    assert!(replayed.contains("the signature is of keelson-3.0.0-beta.raw.zst"), "{replayed}");
+}
+
+/// Serves files until the test ends; returns the URL of `/m/`.
+fn serve(files: Vec<(String, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/m/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let request = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let mut words = request.split(' ');
+            let (method, path) = (words.next().unwrap(), words.next().unwrap_or_default());
+            let found = files.iter().find(|(name, _)| name == path);
+            let (status, body) = found.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body));
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            )
+            .unwrap();
+            // The client may close early.
+            stream.write_all(if method == "HEAD" { &[] } else { body }).unwrap_or_default();
+        }
+    });
+    url
+}
+
+#[test]
+fn checks_come_first_and_have_the_original_s_messages() {
+    let bench = Bench::new();
+    bench.put("system.raw", &bench.image);
+    bench.put("system.json", record("system.raw", &bench.image));
+    let image = ["-f", "system.raw"];
+    let refused = |arguments: &[&str]| bench.is_refused(&[&image[..], arguments].concat());
+    let none = refused(&[]);
+    assert!(none.starts_with("coreos-install: No target block device provided, -d is required.\n"), "{none}");
+    assert!(none.contains("Usage: coreos-install"), "{none}");
+    let folder = refused(&["-d", "root"]);
+    assert_eq!(folder, "coreos-install: Target block device (root) is not a full disk.\n");
+    let missing = refused(&["-d", "disk", "-c", "missing.yml"]);
+    assert_eq!(missing, "coreos-install: Cloud config file (missing.yml) does not exist.\n");
+    bench.put("bad.yml", "#cloud-config\nhostname: [\n");
+    let invalid = refused(&["-d", "disk", "-c", "bad.yml"]);
+    assert!(invalid.ends_with("coreos-install: Cloud config file (bad.yml) is not valid.\n"), "{invalid}");
+    bench.put("small", vec![0; 8 * MIB]);
+    let small = refused(&["-d", "small"]);
+    assert!(small.contains("is too small: it has 8388608 bytes, and the system needs 15745536."), "{small}");
+    assert!(refused(&["-d", "disk", "-x"]).contains("unexpected argument '-x'"));
+    assert!(
+        refused(&["-d", "disk", "-u"]).contains("-u is for disks: no firmware starts from the file disk")
+    );
+    let no_disk = refused(&["-s"]);
+    assert_eq!(no_disk, "coreos-install: Could not find smallest disk to install (min. 10GB).\n");
+    let before = fs::read(bench.path("disk")).unwrap();
+    let settings = bench.succeeds(&["-d", "disk", "-f", "system.raw", "-y"]);
+    assert!(settings.starts_with("Settings:\n    VERSION:  3.2.1\n"), "{settings}");
+    assert!(fs::read(bench.path("disk")).unwrap() == before);
+    assert!(bench.succeeds(&["-h"]).contains("Usage: coreos-install"));
+}
+
+#[test]
+fn a_loop_device_of_the_file_is_found() {
+    let bench = Bench::new();
+    bench.put("system.raw", &bench.image);
+    let disk = fs::canonicalize(bench.path("disk")).unwrap();
+    bench.put("root/sys/block/loop9/loop/backing_file", format!("{}\n", disk.display()));
+    let refused = bench.is_refused(&["-d", "disk", "-f", "system.raw", "--insecure"]);
+    assert!(refused.contains("(to free it: losetup -d /dev/loop9)"), "{refused}");
+    // An image without a partition for the configuration.
+    fs::remove_dir_all(bench.path("root/sys/block/loop9")).unwrap();
+    let mut image = bench.image.clone();
+    rename_oem(&mut image);
+    bench.put("system.raw", &image);
+    let refused = bench.is_refused(&["-d", "disk", "-f", "system.raw", "--insecure", "-c", "config.yml"]);
+    assert!(refused.contains("the image has no partition OEM for the configuration"), "{refused}");
+}
+
+/// Renames the partition, by another library.
+fn rename_oem(image: &mut Vec<u8>) {
+    let config = gpt::GptConfig::new().writable(true);
+    let mut table = config.open_from_device(Cursor::new(std::mem::take(image))).unwrap();
+    let mut parts = table.partitions().clone();
+    parts.values_mut().filter(|part| part.name == "OEM").for_each(|part| part.name = "DATA".to_owned());
+    table.update_partitions(parts).unwrap();
+    *image = table.write().unwrap().into_inner();
+}

@@ -1,0 +1,30 @@
+//! Writes a disk image to a disk: of a machine that runs this program, or a regular file.
+//!
+//! All checks come before the first write. The partition table is written last, when everything else is on the disk and
+//! was read back: a disk whose installation was interrupted does not boot. Decisions are functions of facts ([`check`]);
+//! disks are a trait ([`Target`]), so that tests can cut the power between any two writes.
+
+#![warn(missing_docs)]
+
+mod boot_entry;
+pub mod check;
+mod disk_use;
+mod http;
+mod image_stream;
+mod install;
+mod local;
+mod observe;
+mod oem;
+mod record;
+mod target;
+
+pub use boot_entry::{BootEntries, BootEntryError};
+pub use disk_use::{DiskUse, Holder};
+pub use http::{FetchError, Fetcher, HttpImage, Retries};
+pub use image_stream::{Expected, ImageError, ImageStream, verify_file};
+pub use install::{InstallError, Installation, Phase, install};
+pub use local::{Key, LocalError, Sidecar, Signature, expected_of, key, signature};
+pub use observe::{ObserveError, Observer};
+pub use oem::{OEM_FILES, OemError, OemFile, check_files, write_files};
+pub use record::{ImageRecord, LiveRecord, RecordError};
+pub use target::{DiskTarget, RereadError, Target};

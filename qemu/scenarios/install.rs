@@ -1,0 +1,89 @@
+//! Installs to a disk: what a machine writes, another one boots.
+
+use std::path::Path;
+use std::time::Duration;
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use crate::failure::{Failure, expect};
+use crate::own_image::build_format;
+use crate::scenario::{Context, DEFAULTS, Scenario};
+
+/// Guest path of the folder with the image.
+const SHARED: &str = "/home/core/dist";
+/// Size of the disk, which is also that of the machine that boots from it.
+const DISK_GIB: u32 = 8;
+const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
+const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-installer, content: applied}]\n";
+/// An emulated machine decompresses and hashes slowly.
+const LIMIT: Duration = Duration::from_secs(900);
+
+pub const INSTALL: Scenario = Scenario {
+    name: "install",
+    about: "coreos-install writes an image and a cloud-config to an empty disk, and a machine boots from it, once configured",
+    nodes: 2,
+    on: &[Qemu],
+    long_on: &[Qemu],
+    shared: &[SHARED],
+    spare_disk_gib: Some(DISK_GIB),
+    run: install,
+    ..DEFAULTS
+};
+
+fn install(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
+    let files = build_format(context.run, "raw.zst", &context.shared(1))?;
+    let image = files.first().ok_or_else(|| Failure::Expected("a file".to_owned()))?;
+    let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    machine.start()?;
+    refuses_what_is_in_use(&machine, &name)?;
+    machine.write("/var/tmp/config.yml", USER_DATA.as_bytes())?;
+    machine.succeed(&format!(
+        "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
+         coreos-install -v -u -d {DEVICE} -f {SHARED}/{name} -c /var/tmp/config.yml"
+    ))?;
+    machine.wait_for_unit("install.service", LIMIT)?;
+    let journal = machine.succeed("sudo journalctl -b -o cat -u install.service")?;
+    let success = format!("Success! Keelson (from {SHARED}/{name}) is installed on {DEVICE}");
+    expect(journal.lines().any(|line| line == success), &success, &journal)?;
+    // The firmware's list, and systemd's parser of it.
+    let entries = machine.succeed("sudo bootctl --no-pager status; true")?;
+    let entry = entries.split("Title: Keelson alpha").nth(1).unwrap_or_default();
+    expect(entry.contains("EFI/BOOT/BOOTX64.EFI"), "a boot entry Keelson alpha", &entries)?;
+    // The kernel has the new table: all partitions but ROOT.
+    let labels =
+        machine.succeed(&format!("lsblk -n -o PARTLABEL {DEVICE} | grep -v '^$' | sort | tr '\\n' ' '"))?;
+    let expected = "EFI-SYSTEM OEM USR-A USR-A-verity USR-B USR-B-verity";
+    expect(labels.trim() == expected, expected, &labels)?;
+    machine.shut_down()?;
+    boots(context, &context.site.layout().node(machine.name()).spare_disk())
+}
+
+fn refuses_what_is_in_use(machine: &Machine<'_>, name: &str) -> Result<(), Failure> {
+    let system = "/dev/$(lsblk -n -d -o PKNAME $(findmnt -n -o SOURCE /))";
+    let refused = machine.fail(&format!("sudo coreos-install -d {system} -f {SHARED}/{name} 2>&1"))?;
+    expect(refused.contains("is the disk that the running system is on"), "a refusal", &refused)?;
+    expect(refused.contains("is mounted at / (to free it: umount /)"), "the mount", &refused)?;
+    let denied = machine.fail(&format!("coreos-install -d {DEVICE} -f {SHARED}/{name} 2>&1"))?;
+    expect(denied.contains("is not writable (are you root?)"), "a refusal", &denied).map(drop)
+}
+
+/// Boots the second machine from the disk.
+fn boots(context: &Context<'_>, disk: &Path) -> Result<(), Failure> {
+    context.site.replace_image(disk)?;
+    let machine = context.machine(2);
+    let ready = machine.start()?;
+    let failed = ready.failed_units.join(" ");
+    expect(failed.is_empty(), "no failed unit", &failed)?;
+    machine.succeed("grep -x applied /etc/from-the-installer")?;
+    let kept = machine.read("/var/lib/coreos-install/user_data")?;
+    expect(kept == USER_DATA, USER_DATA, &kept)?;
+    let journal = machine.succeed("sudo journalctl -b -o cat -u 'user-cloudinit@*'")?;
+    expect(journal.contains("Fetching user-data"), "an application of the file", &journal)?;
+    // What the operator removes does not return.
+    machine.succeed("sudo rm /var/lib/coreos-install/user_data /etc/from-the-installer")?;
+    machine.reboot()?;
+    machine.fail("ls /var/lib/coreos-install/user_data /etc/from-the-installer")?;
+    machine.succeed("sudo cat /usr/share/oem/coreos-install/user_data").map(drop).map_err(Failure::from)
+}
