@@ -15,6 +15,7 @@ use crate::root::Root;
 const COMMAND_LINE: &str = "/proc/cmdline";
 const BLOCK: &str = "/sys/class/block";
 const PROGRAM: &str = "coreos-install";
+const FORCE: &str = "keelson.install.force";
 /// Value of `keelson.install` for the smallest unused disk.
 const SMALLEST: &str = "smallest";
 /// Loop devices: the live system is on one.
@@ -31,7 +32,9 @@ const SLOT: &str = "PARTNAME=USR-A";
                   keelson.install.config=URL            cloud-config of the installed system\n  \
                   keelson.install.config-hash=DIGEST    its digest: sha256- and 64 hexadecimal digits\n  \
                   keelson.install.copy-network          keep the network units of the live system\n  \
-                  keelson.install.report=URL            gets a POST request when the system is installed"
+                  keelson.install.report=URL            gets a POST request when the system is installed\n  \
+                  keelson.install.force                 install although a disk has an installed system\n  \
+                  keelson.install.reboot=no             stay in the live system"
 )]
 struct Flags {
     /// Install nothing; exit status 1 if a disk has an installed system already
@@ -51,7 +54,8 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let Some(arguments) = arguments(&text)? else {
         bail!("{COMMAND_LINE} has no keelson.install=");
     };
-    if let Some(disk) = installed_disk(&flags.root)? {
+    let is_forced = text.split_ascii_whitespace().any(|argument| argument == FORCE);
+    if let Some(disk) = installed_disk(&flags.root)?.filter(|_| !is_forced) {
         println!(
             "{disk} has an installed system: nothing is installed. Boot from it, or wipefs --all /dev/{disk}"
         );
@@ -80,8 +84,8 @@ fn arguments(command_line: &str) -> Result<Option<Vec<String>>> {
             ".config-hash" => more.extend(["--config-hash", value]),
             ".report" => more.extend(["--report", value]),
             ".copy-network" => more.push("-n"),
-            // Of the unit.
-            ".reboot" => {}
+            // Those of the caller and of the unit.
+            ".force" | ".reboot" => {}
             _ => bail!("unknown argument {key} on the kernel command line"),
         }
     }
@@ -131,7 +135,7 @@ mod tests {
         check("quiet keelson.install=/dev/sda\n", Some("-d /dev/sda"));
         check(
             "keelson.install=smallest keelson.install.config=http://a/b?mac=1 keelson.install.reboot=no \
-             keelson.install.copy-network keelson.install.config-hash=sha256-00 keelson.install.report=http://a/c",
+             keelson.install.copy-network keelson.install.force keelson.install.config-hash=sha256-00 keelson.install.report=http://a/c",
             Some("-s -e 7 -c http://a/b?mac=1 -n --config-hash sha256-00 --report http://a/c"),
         );
     }

@@ -58,6 +58,9 @@ pub fn run(flags: &Flags) -> Result<()> {
         })?;
     }
     println!("Success! {} is installed on {}", source.summary, disk.path.display());
+    if let Some(url) = &flags.report {
+        fetcher.post(url).context("the system is installed, and cannot be reported (--report)")?;
+    }
     Ok(())
 }
 
