@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(machine.read("/etc/systemd/network/10-a.network"), Some(("a".into(), 0o644)));
         assert_eq!(machine.read("/etc/systemd/network/10-a.network.d/b.conf"), Some(("b".into(), 0o644)));
         assert_eq!(machine.read("/etc/systemd/network/20-own.network").unwrap().0, "mine");
-        // What is removed does not return, and what is changed stays changed.
+        // What is removed does not return, and what is changed is kept.
         fs::remove_file(machine.root().at(USER_DATA)).unwrap();
         machine.put("/etc/systemd/network/10-a.network", "changed");
         copy_once(&machine.root()).unwrap();

@@ -1,4 +1,4 @@
-//! Reads what the running system says about itself.
+//! Reads facts about the running system.
 
 use std::fs;
 use std::path::Path;

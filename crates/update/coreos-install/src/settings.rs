@@ -7,7 +7,7 @@ const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
 const CURRENT: &str = "current";
 const DEFAULT_CHANNEL: &str = "stable";
 
-/// What the running system says about itself.
+/// Facts about the running system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Running {
     /// `None` if it is another distribution.

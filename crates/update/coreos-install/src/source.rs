@@ -119,7 +119,7 @@ fn from_file(image: &Path, key: Option<Key>, flags: &Flags, settings: &Settings)
         _ if flags.insecure => Verification::None,
         _ => bail!(
             "nothing verifies {0}: neither does a record of the build ({1}) list it, nor is there a key for its signature \
-             (-k). To install it nevertheless, add --insecure",
+             (-k). To install an image that is not verified, add --insecure",
             image.display(),
             image.with_extension("json").display()
         ),
@@ -140,7 +140,7 @@ fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<S
     let record = LiveRecord::parse(&text).with_context(|| path.display().to_string())?;
     let length = fs::metadata(disk).with_context(|| format!("cannot read {}", disk.display()))?.len();
     if length != record.disk_bytes {
-        bail!("{} has {length} bytes, and {} says {}", disk.display(), path.display(), record.disk_bytes);
+        bail!("{} has {length} bytes, {} has {}", disk.display(), path.display(), record.disk_bytes);
     }
     Ok(Source {
         origin: Origin::File(disk.to_owned()),

@@ -262,6 +262,25 @@ fn a_mirror_is_installed_from_by_the_paths_of_the_original() {
     assert!(replayed.contains("the signature is of keelson-3.0.0-beta.raw.zst"), "{replayed}");
 }
 
+#[test]
+fn a_cloud_config_is_fetched_and_compared_with_its_digest() {
+    let bench = Bench::new();
+    bench.put("system.raw", &bench.image);
+    let url = format!("{}config.yml", serve(vec![("/m/config.yml".to_owned(), CONFIG.as_bytes().to_vec())]));
+    let arguments = ["-d", "disk", "-f", "system.raw", "--insecure", "-c", &url, "--config-hash"];
+    let other = format!("sha256-{}", Digest::of(b"another"));
+    let refused = bench.is_refused(&[&arguments[..], &[&*other]].concat());
+    assert!(refused.contains("has the SHA-256"), "{refused}");
+    bench.succeeds(&[&arguments[..], &[&*format!("sha256-{}", Digest::of(CONFIG.as_bytes()))]].concat());
+    bench.is_installed(Some(CONFIG));
+    let missing = url.replace("config.yml", "missing.yml");
+    let refused = bench.is_refused(&["-d", "disk", "-f", "system.raw", "--insecure", "-c", &missing]);
+    assert!(
+        refused.contains("cannot fetch the cloud config: ") && refused.contains("HTTP status 404"),
+        "{refused}"
+    );
+}
+
 /// Serves files until the test ends; returns the URL of `/m/`.
 fn serve(files: Vec<(String, Vec<u8>)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

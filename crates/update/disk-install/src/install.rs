@@ -24,9 +24,9 @@ pub enum InstallError<F: std::error::Error + 'static> {
     ImageTable(#[from] ImageTableError),
     #[error("cannot read the image")]
     Read(#[source] io::Error),
-    #[error("the image ends after {0} bytes; its partition table says {1}")]
+    #[error("the image ends after {0} bytes, and its partition table is for {1}")]
     Short(u64, u64),
-    #[error("the image is longer than the {0} bytes that its partition table says")]
+    #[error("the image is longer than the {0} bytes that its partition table is for")]
     Long(u64),
     #[error("the image is not the expected one")]
     Unverified(#[source] ImageError),

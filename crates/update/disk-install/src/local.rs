@@ -15,7 +15,7 @@ const SIGNATURES: [&str; 2] = ["minisig", "sig"];
 /// Keys, signatures and records are small.
 const MAX_SIDECAR: u64 = 1 << 20;
 
-/// Why a file beside the image cannot be used.
+/// Why what verifies an image cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum LocalError {
@@ -56,7 +56,7 @@ pub fn signature(origin: &Path, text: &str) -> Result<Signature, LocalError> {
         .map_err(|error| LocalError::Signature { path: origin.to_owned(), reason: error.to_string() })
 }
 
-/// What was found beside an image.
+/// What was found in the folder of an image.
 pub enum Sidecar {
     /// Its signature.
     Signature(Signature),
@@ -74,7 +74,7 @@ pub enum Sidecar {
 /// Finds what verifies `image`: with a key its signature, else the record that lists it.
 ///
 /// # Errors
-/// A file beside it is damaged, or there is a key and no signature.
+/// A file there is damaged, or there is a key and no signature.
 pub fn expected_of(image: &Path, with_key: bool) -> Result<Sidecar, LocalError> {
     if with_key {
         for ending in SIGNATURES {
@@ -99,7 +99,7 @@ pub fn expected_of(image: &Path, with_key: bool) -> Result<Sidecar, LocalError> 
     Ok(Sidecar::None)
 }
 
-/// Names under which `image build` writes the record of a file: `NAME.json` beside `NAME.raw`, `NAME.raw.zst` and
+/// Names under which `image build` writes the record of a file: `NAME.json` for `NAME.raw`, `NAME.raw.zst` and
 /// `NAME-PLATFORM.raw`.
 fn records(image: &Path) -> Vec<PathBuf> {
     let own = image.with_extension("json");

@@ -147,7 +147,7 @@ fn write_file(device: &str, file: &OemFile) -> Result<(), OemError> {
     Ok(())
 }
 
-/// Runs a program of e2fsprogs. debugfs's exit code says nothing about its commands.
+/// Runs a program of e2fsprogs. debugfs's exit code does not depend on its commands.
 fn run(program: &'static str, arguments: &[&str], input: &str) -> Result<Output, OemError> {
     let failed = |source| OemError::Start { program, source };
     let mut child = Command::new(program)

@@ -1,4 +1,4 @@
-//! Records of images: beside a finished file, and of a live system.
+//! Records of images: of finished files, and of a live system.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub enum RecordError {
     Digest(String),
 }
 
-/// The relevant part of `keelson-VERSION-CHANNEL.json` beside finished files.
+/// The relevant part of `keelson-VERSION-CHANNEL.json`, which lists finished files.
 #[derive(Debug, Deserialize)]
 pub struct ImageRecord {
     /// Of the system in all files.
@@ -53,7 +53,7 @@ impl ImageRecord {
     }
 }
 
-/// `record.json` of a live system, beside the disk image of its version.
+/// `record.json` of a live system.
 #[derive(Debug, Deserialize)]
 pub struct LiveRecord {
     /// The running version.

@@ -69,7 +69,7 @@ impl DiskTarget {
         Ok(Self { file, path: path.to_owned(), is_device, _lock: lock })
     }
 
-    /// A path for programs that this process starts, which stays the same file if the name gets another one.
+    /// A path for programs that this process starts, which is this file also if another one gets its name.
     #[must_use]
     pub fn inherited_path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()

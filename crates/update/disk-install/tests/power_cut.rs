@@ -231,13 +231,16 @@ fn an_image_of_another_length_leaves_no_table() {
     let refused = run(&image[..IMAGE - 1], &mut target, || Ok(())).unwrap_err().to_string();
     assert_eq!(
         refused,
-        format!("the image ends after {} bytes; its partition table says {IMAGE}", IMAGE - 1)
+        format!("the image ends after {} bytes, and its partition table is for {IMAGE}", IMAGE - 1)
     );
     read(&target).unwrap_err();
     let longer = [&*image, b"x"].concat();
     let mut target = RecordingDisk::new(old_disk());
     let refused = run(&longer, &mut target, || Ok(())).unwrap_err().to_string();
-    assert_eq!(refused, format!("the image is longer than the {IMAGE} bytes that its partition table says"));
+    assert_eq!(
+        refused,
+        format!("the image is longer than the {IMAGE} bytes that its partition table is for")
+    );
     read(&target).unwrap_err();
 }
 

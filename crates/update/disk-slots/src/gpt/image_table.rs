@@ -22,6 +22,8 @@ const MBR_GPT: u8 = 0xee;
 pub enum ImageTableError {
     #[error("the image does not begin with a partition table (GPT, 512-byte sectors): it is no disk image")]
     None,
+    #[error("the image has no partitions")]
+    Empty,
     #[error("the image's partition table has {0} bytes of entries instead of {ENTRIES_BYTES}")]
     Entries(usize),
     #[error("partition {number} ({label}) of the image is outside of the image, or overlaps another one")]
@@ -53,6 +55,9 @@ impl ImageTable {
         }
         let bytes = copy.alternate_sector().saturating_add(1).saturating_mul(SECTOR);
         let partitions = copy.partitions(SECTOR);
+        if partitions.is_empty() {
+            return Err(ImageTableError::Empty);
+        }
         let end = bytes.saturating_sub(BACKUP_SECTORS * SECTOR);
         let mut ordered: Vec<_> = partitions.iter().collect();
         ordered.sort_by_key(|part| part.offset);
@@ -273,5 +278,12 @@ mod tests {
                 "outside of the image, or overlaps",
             );
         }
+        check(
+            &|image| {
+                image[1024..HEAD].fill(0);
+                valid(image);
+            },
+            "has no partitions",
+        );
     }
 }
