@@ -19,6 +19,7 @@ use update_core::roots::{Role, named_keys, version};
 
 use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
+use crate::finished_images::ImagesFlag;
 use crate::output;
 use crate::verbs::keys::password::PasswordFlags;
 use crate::verbs::keys::token::{self, Place};
@@ -48,6 +49,8 @@ pub struct Flags {
     /// Folder of an older release to build a delta from: its machines download only the difference; may be repeated
     #[arg(long, value_name = "DIR")]
     from: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesFlag,
     /// Sign the boot image for Secure Boot with this PEM key, as `image build` does
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -77,6 +80,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (keys, key) = locations(flags)?;
     let signer = signer(flags, &key)?;
     check_before(flags, &checkout, &keys, &key, &*signer)?;
+    let image_files = flags.images.read()?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -97,6 +101,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         info: about,
         signer: &*signer,
         older: &flags.from,
+        image_files: &image_files,
         keys: &keys,
         level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
     };
@@ -106,6 +111,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         match doing {
             BuildStep::Full => step.set(format!("packing {percent} %")),
             BuildStep::Delta(from) => step.set(format!("delta from {from} {percent} %")),
+            BuildStep::Images => step.set(format!("copying images {percent} %")),
         }
     })?;
     let missing = made.targets.missing.as_deref();
