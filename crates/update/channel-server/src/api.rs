@@ -19,6 +19,7 @@ use crate::api_error::{ApiError, app_key};
 use crate::body::{HttpResponse, json as json_response};
 use crate::endpoint::Change;
 use crate::files::FilesError;
+use crate::images_api;
 use crate::keys_api;
 use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
 use crate::release_id::ReleaseId;
@@ -69,16 +70,16 @@ struct PublishRequest {
     channel: Option<Track>,
 }
 
-fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
 }
 
-fn version(text: &str) -> Result<Version, ApiError> {
+pub fn version(text: &str) -> Result<Version, ApiError> {
     text.parse().map_err(|_| ApiError::InvalidVersion(text.chars().take(80).collect()))
 }
 
 /// `2.0.0` or `2.0.0@aarch64`.
-fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
+pub fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
     let (text, arch) = text.split_once('@').unwrap_or((text, "amd64"));
     Ok((version(text)?, arch.to_owned()))
 }
@@ -92,6 +93,9 @@ pub async fn apply_change(
 ) -> Result<Value, ApiError> {
     match (change, parameters) {
         (Change::Publish, [app]) => return publish(server, app, parse_body(body)?).await,
+        (Change::PublishImages, [app, package]) => {
+            return images_api::publish(server, app, package, body).await;
+        }
         (Change::PublishMetadata, [app]) => return keys_api::publish(server, app, parse_body(body)?).await,
         _ => {}
     }
@@ -105,8 +109,8 @@ pub async fn apply_change(
     if let (Ok(_), Change::RemovePackage, [app, package]) = (&result, change, parameters) {
         let (version, arch) = version_and_arch(package)?;
         let release = release_id(server, app, &arch, version)?;
-        let files = server.files.clone();
-        tokio::task::spawn_blocking(move || files.remove(&release))
+        let (files, images) = (server.files.clone(), server.images.clone());
+        tokio::task::spawn_blocking(move || images.remove(&release).and_then(|()| files.remove(&release)))
             .await
             .map_err(|_| ApiError::TaskFailed)??;
     }
@@ -177,7 +181,7 @@ fn operate(
     Ok(json!({ "ok": true }))
 }
 
-fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
+pub fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
     let app = app_key(server, app)?;
     if !is_identifier(arch) {
         return Err(ApiError::InvalidText { what: "arch", text: arch.to_owned() });
@@ -222,7 +226,7 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     Ok(result?)
 }
 
-fn is_url(text: &str) -> bool {
+pub fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     rest.is_some_and(|rest| {
         !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
@@ -233,15 +237,24 @@ fn is_url(text: &str) -> bool {
 pub async fn upload(
     server: &Arc<Server>,
     [app, arch, number, name]: [&str; 4],
-    mut body: Incoming,
+    body: Incoming,
 ) -> Result<Value, ApiError> {
     let name: FileName =
         name.parse().map_err(|_| ApiError::InvalidText { what: "name", text: name.to_owned() })?;
     let release = release_id(server, app, arch, version(number)?)?;
+    let (files, file_name) = (server.files.clone(), name.clone());
+    receive_body(body, move |chunks, size| files.receive(&release, &name, chunks, size)).await?;
+    Ok(json!({ "ok": true, "name": file_name.to_string() }))
+}
+
+/// Passes a body of any size to `receive`, with its size if known.
+pub async fn receive_body(
+    mut body: Incoming,
+    receive: impl FnOnce(mpsc::Receiver<Bytes>, Option<u64>) -> Result<(), FilesError> + Send + 'static,
+) -> Result<(), ApiError> {
     let (send, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let size = hyper::body::Body::size_hint(&body).exact();
-    let (files, file_name) = (server.files.clone(), name.clone());
-    let receiving = tokio::task::spawn_blocking(move || files.receive(&release, &name, chunks, size));
+    let receiving = tokio::task::spawn_blocking(move || receive(chunks, size));
     let mut complete = true;
     loop {
         match timeout(CHUNK_TIMEOUT, body.frame()).await {
@@ -265,8 +278,7 @@ pub async fn upload(
     if !complete {
         return Err(FilesError::Interrupted.into());
     }
-    received?;
-    Ok(json!({ "ok": true, "name": file_name.to_string() }))
+    Ok(received?)
 }
 
 /// `GET /api/apps/APP/uploads/ARCH/VERSION`: the names of the uploaded files of a release.

@@ -68,7 +68,9 @@ impl ApiError {
                 | OperateError::Banned(..)
                 | OperateError::EmptyChannel(_),
             )
-            | Self::Files(FilesError::AlreadyPublished(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
+            | Self::Files(
+                FilesError::AlreadyPublished(_) | FilesError::ImagesPublished(_) | FilesError::Missing(_),
+            ) => StatusCode::CONFLICT,
             Self::Root(RootError::AlreadyPublished(_) | RootError::Older { .. } | RootError::TooMany(_)) => {
                 StatusCode::CONFLICT
             }

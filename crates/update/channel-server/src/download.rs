@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,10 +61,10 @@ pub async fn download(
     }
     let etag = file.map(|file| format!("\"{}\"", file.sha256));
     let release = ReleaseId { app, arch: track.arch().to_owned(), version };
-    serve(server, &release, &name, etag, method, headers).await
+    serve(server, server.files.path(&release, &name), etag, method, headers).await
 }
 
-fn redirect(url: &str) -> HttpResponse {
+pub fn redirect(url: &str) -> HttpResponse {
     let mut response = text(StatusCode::FOUND, "the file is on another server\n");
     match HeaderValue::from_str(url) {
         Ok(url) => drop(response.headers_mut().insert(LOCATION, url)),
@@ -76,13 +76,11 @@ fn redirect(url: &str) -> HttpResponse {
 /// A file of a published release.
 pub async fn serve(
     server: &Arc<Server>,
-    release: &ReleaseId,
-    name: &FileName,
+    path: PathBuf,
     etag: Option<String>,
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
-    let path = server.files.path(release, name);
     let stat_path = path.clone();
     let size =
         tokio::task::spawn_blocking(move || std::fs::metadata(stat_path).map(|found| found.len())).await;
@@ -129,7 +127,7 @@ pub async fn serve(
     response
 }
 
-fn set_header(response: &mut HttpResponse, name: hyper::header::HeaderName, value: &str) {
+pub fn set_header(response: &mut HttpResponse, name: hyper::header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -1,4 +1,4 @@
-//! The update server: Omaha for machines, release files with byte ranges, an API, a web page and metrics for
+//! The update server: Omaha for machines, release and image files with byte ranges, an API, a web page and metrics for
 //! operators.
 //!
 //! It never decides which machine gets which version (`rollout` does), never acknowledges a change that is not on
@@ -14,6 +14,9 @@ mod endpoint;
 mod events;
 pub mod fake;
 mod files;
+mod image_store;
+mod images;
+mod images_api;
 mod keys_api;
 mod limits;
 mod metadata;
@@ -34,6 +37,8 @@ mod signing;
 mod store;
 mod token;
 mod update;
+mod uploads;
+mod vagrant;
 mod warnings;
 
 pub use current::{NoRelease, ReleaseFolderError, metadata_folder, release_folder};

@@ -10,6 +10,7 @@ use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
+use crate::image_store::ImageStore;
 use crate::limits::{READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
 use crate::repository::{OpenRepositoryError, Repositories};
@@ -54,6 +55,7 @@ pub struct Server {
     pub online_key: OnlineKey,
     pub tokens: Tokens,
     pub files: Files,
+    pub images: ImageStore,
     pub repositories: Repositories,
     pub metrics: Metrics,
     pub subscribers: Semaphore,
@@ -83,6 +85,7 @@ impl Server {
             online_key,
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
+            images: ImageStore::open(&settings.data)?,
             repositories,
             metrics: Metrics::new()?,
             subscribers: Semaphore::new(SUBSCRIBERS),

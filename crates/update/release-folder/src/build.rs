@@ -104,7 +104,7 @@ pub enum BuildError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     #[error(transparent)]
-    Images(#[from] ImagesError),
+    Images(Box<ImagesError>),
     #[error(
         "targets.json does not list the older release in {0}: its release.json is changed, or of other keys"
     )]
@@ -127,6 +127,12 @@ pub enum BuildError {
 impl From<TargetsError> for BuildError {
     fn from(error: TargetsError) -> Self {
         Self::Targets(Box::new(error))
+    }
+}
+
+impl From<ImagesError> for BuildError {
+    fn from(error: ImagesError) -> Self {
+        Self::Images(Box::new(error))
     }
 }
 
