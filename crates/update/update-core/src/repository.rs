@@ -59,7 +59,10 @@ pub enum RepositoryError {
         "targets.json lists other images of version {version} for {board}: published versions are immutable"
     )]
     OtherImages { version: Version, board: String },
-    #[error("targets.json lists no images of version {version} for {board}")]
+    #[error(
+        "targets.json lists no images of version {version} for {board}: no release key signed this images.json \
+         (keelson publish --images does)"
+    )]
     NoImages { version: Version, board: String },
     #[error("targets.json does not list version {version} for {board}")]
     NotListed { version: Version, board: String },
