@@ -16,8 +16,8 @@ use release::{FileName, files};
 use rollout::Track;
 use semver::Version;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::body::{Body, HttpResponse, text};
 use crate::limits::{CHUNK_BYTES, CHUNK_TIMEOUT, CHUNKS_AHEAD};
@@ -61,7 +61,8 @@ pub async fn download(
     }
     let etag = file.map(|file| format!("\"{}\"", file.sha256));
     let release = ReleaseId { app, arch: track.arch().to_owned(), version };
-    serve(server, server.files.path(&release, &name), etag, method, headers).await
+    let file = ServedFile { path: server.files.path(&release, &name), etag, readers: &server.readers };
+    serve(server, file, method, headers).await
 }
 
 pub fn redirect(url: &str) -> HttpResponse {
@@ -73,11 +74,18 @@ pub fn redirect(url: &str) -> HttpResponse {
     response
 }
 
-/// A file of a published release.
+/// A published file.
+pub struct ServedFile<'a> {
+    pub path: PathBuf,
+    pub etag: Option<String>,
+    /// Limits concurrent downloads.
+    pub readers: &'a Arc<Semaphore>,
+}
+
+/// Sends a file, or a part of it.
 pub async fn serve(
     server: &Arc<Server>,
-    path: PathBuf,
-    etag: Option<String>,
+    ServedFile { path, etag, readers }: ServedFile<'_>,
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
@@ -100,7 +108,7 @@ pub async fn serve(
     let mut response = Response::new(Body::Full(None));
     *response.status_mut() = status;
     if method != Method::HEAD {
-        let Ok(release) = server.readers.clone().try_acquire_owned() else {
+        let Ok(release) = readers.clone().try_acquire_owned() else {
             let mut unavailable = text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent downloads\n");
             set_header(&mut unavailable, RETRY_AFTER, "10");
             return unavailable;

@@ -11,7 +11,7 @@ use rollout::{Application, Channel, Image, Package, Track, UpdateState};
 use semver::Version;
 
 use crate::body::{HttpResponse, text};
-use crate::download::{redirect, serve};
+use crate::download::{ServedFile, redirect, serve};
 use crate::image_store::DIGESTS;
 use crate::metadata::release_id;
 use crate::repository::lists_images;
@@ -126,7 +126,10 @@ pub async fn image(
         Ok(Found::Text(content)) => return text(StatusCode::OK, content),
         Ok(Found::Catalog(catalog)) => return crate::body::json(StatusCode::OK, &catalog),
         Ok(Found::Elsewhere(url)) => redirect(&url),
-        Ok(Found::File { path, etag }) => serve(server, path, Some(etag), method, headers).await,
+        Ok(Found::File { path, etag }) => {
+            let file = ServedFile { path, etag: Some(etag), readers: &server.image_readers };
+            serve(server, file, method, headers).await
+        }
     };
     if *version == CURRENT {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));

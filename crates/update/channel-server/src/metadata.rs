@@ -11,7 +11,7 @@ use rollout::{Package, Track};
 use tuf::{metadata_file, role_type};
 
 use crate::body::{HttpResponse, response, text};
-use crate::download::{OCTETS, serve};
+use crate::download::{OCTETS, ServedFile, serve};
 use crate::release_id::ReleaseId;
 use crate::repository::{Unavailable, check_package, lists_images};
 use crate::server::{Server, now};
@@ -108,7 +108,8 @@ pub async fn target(
     headers: &HeaderMap,
 ) -> HttpResponse {
     let Some((path, sha256)) = find_target(server, parameters) else { return not_found("no such file") };
-    serve(server, path, Some(format!("\"{sha256}\"")), method, headers).await
+    let file = ServedFile { path, etag: Some(format!("\"{sha256}\"")), readers: &server.readers };
+    serve(server, file, method, headers).await
 }
 
 /// The path of a target, and its digest.

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
 use crate::image_store::ImageStore;
-use crate::limits::{READERS, SUBSCRIBERS};
+use crate::limits::{IMAGE_READERS, READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
 use crate::repository::{OpenRepositoryError, Repositories};
 use crate::signing::{OnlineKey, SigningError};
@@ -60,6 +60,7 @@ pub struct Server {
     pub metrics: Metrics,
     pub subscribers: Semaphore,
     pub readers: std::sync::Arc<Semaphore>,
+    pub image_readers: std::sync::Arc<Semaphore>,
     store: Store,
     /// Changed records that no response depends on.
     deferred: Mutex<BTreeSet<RecordKey>>,
@@ -90,6 +91,7 @@ impl Server {
             metrics: Metrics::new()?,
             subscribers: Semaphore::new(SUBSCRIBERS),
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
+            image_readers: std::sync::Arc::new(Semaphore::new(IMAGE_READERS)),
             store,
             deferred: Mutex::default(),
             uncommitted: Mutex::default(),

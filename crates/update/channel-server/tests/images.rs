@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use release::{Digest, ImageList};
@@ -316,6 +317,37 @@ fn machines_and_clients_find_what_is_listed() {
     server.admin_json("PUT", ALPHA, r#"{"version":null}"#);
     rejected(&image(&server, "current/version.txt"), 404, "channel alpha has no version");
     assert_eq!(image(&server, &format!("2.0.0/{RAW}")).status, 200, "it had this version");
+}
+
+/// Attack: clients that read nothing take all downloads of images. Machines get theirs.
+#[test]
+fn downloads_of_images_keep_no_machine_from_updating() {
+    let (server, signer) = (Server::start(), keys());
+    server.publish("2.0.0", "alpha", &signer);
+    let large = vec![7; 16 << 20];
+    let mut list = image_list("2.0.0", &["alpha"]);
+    list.files.truncate(1);
+    (list.files[0].size, list.files[0].sha256) = (large.len() as u64, Digest::of(&large));
+    server.list_images(&list, &signer);
+    assert_eq!(server.upload_image("2.0.0", "images.json", &list.to_bytes().unwrap()).status, 200);
+    assert_eq!(server.upload_image("2.0.0", RAW, &large).status, 200);
+    assert_eq!(server.send_images("2.0.0").status, 200);
+    let path = format!("/images/alpha/amd64-usr/2.0.0/{RAW}");
+    let stalled: Vec<_> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).unwrap();
+            assert_eq!(&start, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    let refused = server.raw("GET", &path, "Range: bytes=0-0\r\n", b"");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")));
+    assert_eq!(server.raw("HEAD", &path, "", b"").status, 200);
+    assert_eq!(get(&server, "/files/keelson/alpha/2.0.0/usr.full").status, 200);
+    drop(stalled);
 }
 
 #[test]

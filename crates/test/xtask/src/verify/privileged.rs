@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -77,6 +77,14 @@ const CASES: [Case; 15] = [
         file: "crates/machines/keelson/tests/cves/debsecan.rs",
         root: None,
         program: Some(("debsecan", "debsecan")),
+    },
+    Case {
+        about: "Vagrant's boxes",
+        target: &["--test", "updates"],
+        test: "images::vagrant_adds_and_updates_boxes_of_a_channel",
+        file: "crates/machines/keelson/tests/updates/images.rs",
+        root: None,
+        program: Some(("vagrant", "vagrant")),
     },
     Case {
         about: "page",
