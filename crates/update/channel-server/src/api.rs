@@ -2,27 +2,21 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use release::FileName;
-use rollout::{Policy, Track, UpdateState, is_identifier};
+use rollout::{Policy, Track, UpdateState};
 use semver::Version;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use crate::api_error::{ApiError, app_key};
+use crate::api_error::ApiError;
+use crate::api_request::{is_url, parse_body, receive_body, release_id, version, version_and_arch};
 use crate::body::{HttpResponse, json as json_response};
 use crate::endpoint::Change;
-use crate::files::FilesError;
+use crate::files_error::FilesError;
 use crate::images_api;
 use crate::keys_api;
-use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
-use crate::release_id::ReleaseId;
 use crate::repository::check_package;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
@@ -68,20 +62,6 @@ struct PublishRequest {
     /// Channel to point to the version after publishing.
     #[serde(default)]
     channel: Option<Track>,
-}
-
-pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
-}
-
-pub fn version(text: &str) -> Result<Version, ApiError> {
-    text.parse().map_err(|_| ApiError::InvalidVersion(text.chars().take(80).collect()))
-}
-
-/// `2.0.0` or `2.0.0@aarch64`.
-pub fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
-    let (text, arch) = text.split_once('@').unwrap_or((text, "amd64"));
-    Ok((version(text)?, arch.to_owned()))
 }
 
 /// Handles every request that changes state, except uploads.
@@ -181,14 +161,6 @@ fn operate(
     Ok(json!({ "ok": true }))
 }
 
-pub fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
-    let app = app_key(server, app)?;
-    if !is_identifier(arch) {
-        return Err(ApiError::InvalidText { what: "arch", text: arch.to_owned() });
-    }
-    Ok(ReleaseId { app, arch: arch.to_owned(), version })
-}
-
 /// Publishes an uploaded release, so that channels can point to it.
 async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Result<Value, ApiError> {
     if let Some(text) = publish.files_at.as_ref().filter(|url| !is_url(url)) {
@@ -226,13 +198,6 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     Ok(result?)
 }
 
-pub fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
-    })
-}
-
 /// `PUT /api/apps/APP/uploads/ARCH/VERSION/NAME`: uploads one file of a release, of any size.
 pub async fn upload(
     server: &Arc<Server>,
@@ -245,40 +210,6 @@ pub async fn upload(
     let (files, file_name) = (server.files.clone(), name.clone());
     receive_body(body, move |chunks, size| files.receive(&release, &name, chunks, size)).await?;
     Ok(json!({ "ok": true, "name": file_name.to_string() }))
-}
-
-/// Passes a body of any size to `receive`, with its size if known.
-pub async fn receive_body(
-    mut body: Incoming,
-    receive: impl FnOnce(mpsc::Receiver<Bytes>, Option<u64>) -> Result<(), FilesError> + Send + 'static,
-) -> Result<(), ApiError> {
-    let (send, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-    let size = hyper::body::Body::size_hint(&body).exact();
-    let receiving = tokio::task::spawn_blocking(move || receive(chunks, size));
-    let mut complete = true;
-    loop {
-        match timeout(CHUNK_TIMEOUT, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(chunk) = frame.into_data()
-                    && send.send(chunk).await.is_err()
-                {
-                    // The receiver failed. Its error is returned below.
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Ok(Some(Err(_))) | Err(_) => {
-                complete = false;
-                break;
-            }
-        }
-    }
-    drop(send);
-    let received = receiving.await.map_err(|_| ApiError::TaskFailed)?;
-    if !complete {
-        return Err(FilesError::Interrupted.into());
-    }
-    Ok(received?)
 }
 
 /// `GET /api/apps/APP/uploads/ARCH/VERSION`: the names of the uploaded files of a release.

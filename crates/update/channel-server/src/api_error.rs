@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use rollout::OperateError;
 
 use crate::body::{HttpResponse, error_response};
-use crate::files::FilesError;
+use crate::files_error::FilesError;
 use crate::repository::{ListedError, TargetsError};
 use crate::roots::RootError;
 use crate::server::Server;

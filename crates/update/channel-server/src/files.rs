@@ -12,48 +12,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
-use semver::Version;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tuf::Targets;
 
+use crate::files_error::FilesError;
 use crate::limits::CHUNK_BYTES;
 use crate::release_id::{RELEASES, ReleaseId};
-use crate::repository::{ListedError, check_listed};
+use crate::repository::check_listed;
 use crate::uploads::{Uploads, to_u64};
 
 const UPLOADS: &str = "uploads";
-
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    #[error("cannot access {0}")]
-    Io(PathBuf, #[source] io::Error),
-    #[error("{0} is not uploaded yet")]
-    Missing(String),
-    #[error("{0} is not a file of this release")]
-    UnknownFile(String),
-    #[error("{name} has {found} bytes, expected {wanted}")]
-    Size { name: String, found: u64, wanted: u64 },
-    #[error("{name} has SHA-256 {found}, expected {wanted}")]
-    Digest { name: String, found: Digest, wanted: Digest },
-    #[error("invalid release.json")]
-    Metadata(#[from] release::MetadataError),
-    #[error("release.json is for another release: {0}")]
-    Mismatch(String),
-    #[error("invalid images.json")]
-    ImageList(#[source] release::MetadataError),
-    #[error("the images do not belong to the release")]
-    ForeignImages(#[from] release::NotOfRelease),
-    #[error("version {0} is already published with another images.json: published versions are immutable")]
-    ImagesPublished(Version),
-    #[error(transparent)]
-    Listed(#[from] ListedError),
-    #[error("version {0} is already published with another release.json: published versions are immutable")]
-    AlreadyPublished(Version),
-    #[error("the upload was interrupted")]
-    Interrupted,
-}
 
 #[derive(Debug, Clone)]
 pub struct Files {

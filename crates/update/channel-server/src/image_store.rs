@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::mpsc;
 use tuf::Targets;
 
-use crate::files::FilesError;
+use crate::files_error::FilesError;
 use crate::limits::CHUNK_BYTES;
 use crate::release_id::ReleaseId;
 use crate::repository::check_images;

@@ -7,101 +7,19 @@ use std::sync::Arc;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode};
 use release::{FileName, ImageFile, classic_names};
-use rollout::{Application, Channel, Image, Package, Track, UpdateState};
+use rollout::{Image, Package};
 use semver::Version;
 
 use crate::body::{HttpResponse, text};
+use crate::channel_images::{CURRENT, ChannelImages, NoImages, not_found};
 use crate::download::{ServedFile, redirect, serve};
 use crate::image_store::DIGESTS;
 use crate::metadata::release_id;
-use crate::repository::lists_images;
 use crate::server::Server;
 use crate::vagrant::{CATALOGS, catalog_of};
 
-/// The channel's version, in place of a version.
-const CURRENT: &str = "current";
 const VERSION_FILE: &str = "version.txt";
 const DIGESTS_SUFFIX: &str = ".DIGESTS";
-
-/// A channel of a board.
-pub struct ChannelImages<'a> {
-    /// The application's.
-    pub key: &'a str,
-    pub app: &'a Application,
-    pub channel: &'a Channel,
-    pub board: &'a str,
-}
-
-/// Why a channel has no such version.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoImages {
-    #[error("channel {0} does not exist for board {1}")]
-    Channel(String, String),
-    #[error("channel {0} has no version")]
-    Empty(String),
-    #[error("channel {channel} has and had no version {version} for this board")]
-    Version { channel: String, version: String },
-    #[error("version {version} is withdrawn: {why}")]
-    Withdrawn { version: Version, why: String },
-    #[error("version {version} has no images for channel {channel}")]
-    None { channel: String, version: Version },
-    #[error("version {version} has no such file for channel {channel}; it has {}", .files.join(", "))]
-    File { channel: String, version: Version, files: Vec<String> },
-}
-
-impl<'a> ChannelImages<'a> {
-    pub fn find(state: &'a UpdateState, app: &str, channel: &str, board: &'a str) -> Result<Self, NoImages> {
-        let missing = || NoImages::Channel(channel.to_owned(), board.to_owned());
-        let track = Track::new(channel, omaha::architecture(board, None)).map_err(|_| missing())?;
-        let (key, app) = state.app(app).ok_or_else(missing)?;
-        let channel = app.channels.get(&track).ok_or_else(missing)?;
-        Ok(Self { key, app, channel, board })
-    }
-
-    fn name(&self) -> String {
-        self.channel.track.name().to_owned()
-    }
-
-    /// Its versions that are not withdrawn, newest first.
-    pub fn versions(&self) -> impl Iterator<Item = &'a Package> {
-        let (board, channel) = (self.board, self.channel);
-        let packages = self.app.packages.values().rev();
-        packages.filter(move |package| {
-            package.board == board
-                && package.arch == channel.track.arch()
-                && channel.has_had(&package.version)
-                && package.withdrawn_from(channel.track.name()).is_none()
-        })
-    }
-
-    /// A version, or the current one.
-    pub fn version(&self, name: &str) -> Result<&'a Package, NoImages> {
-        let current = match name {
-            CURRENT => Some(self.channel.package.clone().ok_or_else(|| NoImages::Empty(self.name()))?),
-            other => other.parse().ok(),
-        };
-        let package = current.filter(|version| self.channel.has_had(version)).and_then(|version| {
-            let package = self.app.package(&version, self.channel.track.arch());
-            package.filter(|package| package.board == self.board)
-        });
-        let missing = || NoImages::Version { channel: self.name(), version: name.chars().take(80).collect() };
-        let package = package.ok_or_else(missing)?;
-        match package.withdrawn_from(self.channel.track.name()) {
-            Some(why) => Err(NoImages::Withdrawn { version: package.version.clone(), why: why.to_owned() }),
-            None => Ok(package),
-        }
-    }
-
-    /// The channel's images of a version that `targets` list.
-    pub fn images(&self, server: &Server, package: &'a Package) -> Vec<&'a Image> {
-        let is_listed = server
-            .repositories
-            .targets(self.key)
-            .is_some_and(|stored| lists_images(&stored.targets, package));
-        let all = package.images.iter().filter(|_| is_listed).flat_map(|images| &images.files);
-        all.filter(|image| image.channel == self.channel.track.name()).collect()
-    }
-}
 
 /// What a path names.
 #[derive(Debug)]
@@ -135,10 +53,6 @@ pub async fn image(
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     }
     response
-}
-
-pub fn not_found(why: impl std::fmt::Display) -> HttpResponse {
-    text(StatusCode::NOT_FOUND, format!("{why}\n"))
 }
 
 fn find(server: &Server, [channel, board, version, name]: [&str; 4], base: &str) -> Result<Found, NoImages> {

@@ -9,9 +9,9 @@ use rollout::OperateError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::{is_url, parse_body, receive_body, release_id, version, version_and_arch};
 use crate::api_error::ApiError;
-use crate::files::FilesError;
+use crate::api_request::{is_url, parse_body, receive_body, release_id, version, version_and_arch};
+use crate::files_error::FilesError;
 use crate::release_id::ReleaseId;
 use crate::repository::check_images;
 use crate::server::Server;

@@ -7,13 +7,16 @@
 
 mod api;
 mod api_error;
+mod api_request;
 mod body;
+mod channel_images;
 mod current;
 mod download;
 mod endpoint;
 mod events;
 pub mod fake;
 mod files;
+mod files_error;
 mod image_store;
 mod images;
 mod images_api;
@@ -42,7 +45,7 @@ mod vagrant;
 mod warnings;
 
 pub use current::{NoRelease, ReleaseFolderError, metadata_folder, release_folder};
-pub use files::FilesError;
+pub use files_error::FilesError;
 pub use offline_keys::{OfflineKey, offline_key};
 pub use omaha::registration::MIN_TOKEN;
 pub use repository::{OpenRepositoryError, TargetsError};

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
-use crate::files::{Files, FilesError};
+use crate::files::Files;
+use crate::files_error::FilesError;
 use crate::image_store::ImageStore;
 use crate::limits::{IMAGE_READERS, READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;

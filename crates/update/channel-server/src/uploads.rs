@@ -9,7 +9,7 @@ use release::{Digest, FileName};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use crate::files::FilesError;
+use crate::files_error::FilesError;
 use crate::limits::FILE_BYTES;
 use crate::release_id::ReleaseId;
 

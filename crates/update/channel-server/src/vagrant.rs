@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::{HttpResponse, json as json_response};
-use crate::images::{ChannelImages, not_found};
+use crate::channel_images::{ChannelImages, not_found};
 use crate::server::Server;
 
 /// CoreOS's names.

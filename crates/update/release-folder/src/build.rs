@@ -18,11 +18,10 @@ use tuf::{Root, Signer, Targets};
 use update_core::repository::{
     RepositoryError, TARGETS_FILE, add_images, add_release, next_targets, release_target,
 };
-use update_core::roots;
 
 use crate::images::{self, FinishedImages, ImagesError, add_image_files, ensure_of_release};
 use crate::keys::KeysError;
-use crate::roots::{RootError, SignedRoot, copy_roots, load_roots};
+use crate::roots::{RootError, copy_roots};
 use crate::targets::{self, TargetsError, TargetsStatus, ensure_listed, load_targets, newest_root, sign_new};
 
 /// Image files of a version.
@@ -380,23 +379,4 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
     })
     .map_err(|source| BuildError::OldApply { folder: folder.to_owned(), source: Box::new(source) })?;
     Ok(())
-}
-
-impl BuiltRelease {
-    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release, `targets.json` and the roots of its
-    /// folder.
-    pub fn bundle(&self, path: &Path) -> Result<(), BuildError> {
-        let failed = |source| BuildError::Write { path: path.to_owned(), source };
-        let partial = path.with_extension("part");
-        let mut archive = tar::Builder::new(File::create(&partial).map_err(failed)?);
-        let blobs = self.release.blobs().map(|blob| blob.url.as_str());
-        let roots = load_roots(&self.folder)?;
-        let roots: Vec<_> = roots.iter().map(|SignedRoot { version, .. }| roots::file(*version)).collect();
-        let roots = roots.iter().map(String::as_str);
-        for name in [files::RELEASE, TARGETS_FILE].into_iter().chain(roots).chain(blobs) {
-            archive.append_path_with_name(self.folder.join(name), name).map_err(failed)?;
-        }
-        archive.into_inner().and_then(|file| file.sync_all()).map_err(failed)?;
-        fs::rename(&partial, path).map_err(failed)
-    }
 }

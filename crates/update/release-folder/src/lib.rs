@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod build;
+mod bundle;
 mod first_root;
 mod images;
 mod keys;
