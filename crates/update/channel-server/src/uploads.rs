@@ -103,8 +103,12 @@ impl Uploads {
         let folder = self.upload(id);
         fs::create_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))?;
         let partial = folder.join(format!("{name}{PARTIAL}"));
-        let failed = |error| FilesError::Io(partial.clone(), error);
-        let (found, sha256) = write_chunks(&partial, chunks, limit.min(FILE_BYTES)).map_err(failed)?;
+        let written = write_chunks(&partial, chunks, limit.min(FILE_BYTES));
+        let (found, sha256) = written.map_err(|error| {
+            // A full disk does not stay full. The first error matters more.
+            fs::remove_file(&partial).unwrap_or_default();
+            FilesError::Io(partial.clone(), error)
+        })?;
         let path = folder.join(name.as_str());
         let received = Received { partial, path, size: found, sha256 };
         if found > limit {

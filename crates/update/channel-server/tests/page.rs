@@ -144,6 +144,7 @@ fn channel_page_screenshot() {
     log_in(&mut page, &server.admin());
     page.wait_for("document.querySelectorAll('#channels tr').length === 3");
     server.publish("2.0.0", "alpha", &signer);
+    server.publish_images("2.0.0", &["alpha"], &signer);
     for number in 1..=5 {
         let id = format!("core-{number:02}");
         server.omaha(machine(&id, "1.0.0", "alpha"));

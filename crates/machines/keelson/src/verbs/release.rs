@@ -10,8 +10,8 @@ use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, Release, Verity, Version};
 use release_folder::{
-    BuildStep, BuiltRelease, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
-    latest_complete, load_roots, releases_before,
+    BuildStep, BuiltRelease, FinishedImages, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey,
+    build_release, latest_complete, load_roots, releases_before,
 };
 use serde_json::json;
 use tuf::Signer;
@@ -79,8 +79,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     // Checked before the build, so that it does not fail at the end.
     let (keys, key) = locations(flags)?;
     let signer = signer(flags, &key)?;
-    check_before(flags, &checkout, &keys, &key, &*signer)?;
     let image_files = flags.images.read()?;
+    check_before(flags, &checkout, (&keys, &key, &*signer), &image_files)?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -166,9 +166,8 @@ fn locations(flags: &Flags) -> anyhow::Result<(PathBuf, PathBuf)> {
 fn check_before(
     flags: &Flags,
     checkout: &Path,
-    keys: &Path,
-    key: &Path,
-    signer: &dyn Signer,
+    (keys, key, signer): (&Path, &Path, &dyn Signer),
+    image_files: &[FinishedImages],
 ) -> anyhow::Result<()> {
     let root = latest_complete(keys)?.with_context(|| {
         format!("there is no complete root in {} (keelson keys --roots creates one)", keys.display())
@@ -181,6 +180,10 @@ fn check_before(
     let text = flags.version.as_ref().unwrap_or(&about.version);
     if let Ok(version) = text.parse() {
         releases_before(keys, &about.board, &version)?;
+    }
+    if let Some(other) = image_files.iter().find(|build| build.version != *text) {
+        let record = other.record.display();
+        bail!("{record} lists images of version {}, the release has version {text}", other.version);
     }
     Ok(())
 }
