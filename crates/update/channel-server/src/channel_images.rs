@@ -29,8 +29,9 @@ pub enum NoImages {
     Empty(String),
     #[error("channel {channel} has and had no version {version} for this board")]
     Version { channel: String, version: String },
-    #[error("version {version} is withdrawn: {why}")]
-    Withdrawn { version: Version, why: String },
+    // The reason is for operators.
+    #[error("version {0} is withdrawn")]
+    Withdrawn(Version),
     #[error("version {version} has no images for channel {channel}")]
     None { channel: String, version: Version },
     #[error("version {version} has no such file for channel {channel}; it has {}", .files.join(", "))]
@@ -58,7 +59,7 @@ impl<'a> ChannelImages<'a> {
             package.board == board
                 && package.arch == channel.track.arch()
                 && channel.has_had(&package.version)
-                && package.withdrawn_from(channel.track.name()).is_none()
+                && !package.is_withdrawn_from(channel.track.name())
         })
     }
 
@@ -74,9 +75,9 @@ impl<'a> ChannelImages<'a> {
         });
         let missing = || NoImages::Version { channel: self.name(), version: name.chars().take(80).collect() };
         let package = package.ok_or_else(missing)?;
-        match package.withdrawn_from(self.channel.track.name()) {
-            Some(why) => Err(NoImages::Withdrawn { version: package.version.clone(), why: why.to_owned() }),
-            None => Ok(package),
+        match package.is_withdrawn_from(self.channel.track.name()) {
+            true => Err(NoImages::Withdrawn(package.version.clone())),
+            false => Ok(package),
         }
     }
 

@@ -113,7 +113,7 @@ fn images(app: &Application, package: &Package, is_served: bool) -> Vec<Value> {
             let track = &channel.track;
             track.name() == image.channel && track.arch() == package.arch && channel.has_had(&package.version)
         });
-        let served = channel.filter(|_| is_served && package.withdrawn_from(&image.channel).is_none());
+        let served = channel.filter(|_| is_served && !package.is_withdrawn_from(&image.channel));
         let url = served.map(|_| {
             let Package { board, version, .. } = package;
             format!("/images/{}/{board}/{version}/{}", image.channel, image.file.name)

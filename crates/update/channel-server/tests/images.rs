@@ -151,8 +151,8 @@ fn only_images_of_versions_that_the_channel_has_or_had_are_served() {
     // Withdrawn: neither as a version, nor as the current one.
     server.admin_json("POST", "/api/apps/keelson/packages/5.0.0/ban", r#"{"why":"data loss"}"#);
     server.admin_json("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"CVE"}"#);
-    rejected(&image(&server, "current/version.txt"), 404, "version 5.0.0 is withdrawn: data loss");
-    rejected(&raw("alpha", "2.0.0"), 404, "version 2.0.0 is withdrawn: CVE");
+    rejected(&image(&server, "current/version.txt"), 404, "version 5.0.0 is withdrawn\n");
+    rejected(&raw("alpha", "2.0.0"), 404, "version 2.0.0 is withdrawn\n");
     assert_eq!(versions(&get(&server, CATALOG).json()), ["3.0.0", "1.0.0"]);
     // Removed, with its files.
     let files = data.path().join("images/e96281a6-d1af-4bde-9a0a-97b76e56dc57/amd64/1.0.0");

@@ -100,10 +100,9 @@ impl File {
 }
 
 impl Package {
-    /// Why no machine of a channel gets it.
-    pub fn withdrawn_from(&self, channel: &str) -> Option<&str> {
-        let excluded = self.blacklist.contains(channel).then_some("it is excluded from the channel");
-        self.banned.as_deref().or(excluded)
+    /// Whether no machine of a channel gets it, although the channel has it or had it.
+    pub fn is_withdrawn_from(&self, channel: &str) -> bool {
+        self.banned.is_some() || self.blacklist.contains(channel)
     }
 
     pub(crate) fn may_be_in(&self, channel: &str) -> bool {

@@ -123,6 +123,20 @@ fn images_are_published_with_a_release_and_found_by_installers() {
     assert!(changed.message.contains("sha256"), "{changed}");
 }
 
+/// Behind a proxy the request's host is not the one that Vagrant reaches.
+#[test]
+fn a_catalog_has_the_public_url_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_release(&at.join("2.0.0"), "2.0.0");
+    let server = Server::start_with(at, &["--public-url", "http://localhost:8443/keelson/"]);
+    write_images(&at.join("dist"), "2.0.0", &root_hash(), &[("-vagrant-virtualbox.box", "box", b"box")]);
+    done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--images", "dist"]);
+    let catalog = get(&server, "/images/alpha/amd64-usr/coreos_production_vagrant.json");
+    let url = "http://localhost:8443/keelson/images/alpha/amd64-usr/2.0.0/keelson-2.0.0-alpha-vagrant-virtualbox.box";
+    assert!(catalog.contains(&format!("\"url\":\"{url}\"")), "{catalog}");
+}
+
 #[test]
 fn images_of_another_build_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,7 +238,10 @@ fn vagrant_adds_and_updates_boxes_of_a_channel() {
 
     publish("3.0.0");
     assert!(global().contains("is outdated! Current: 2.0.0. Latest: 3.0.0"), "{}", global());
-    vagrant(&["box", "update", "--box", "coreos-alpha", "--provider", "libvirt"]);
+    // Of the Vagrantfile.
+    let outdated = vagrant(&["box", "outdated"]);
+    assert!(outdated.contains("A newer version of the box 'coreos-alpha'"), "{outdated}");
+    vagrant(&["box", "update"]);
     assert!(boxes().contains("coreos-alpha (libvirt, 3.0.0"), "{}", boxes());
     // What was unpacked is what was published.
     let unpacked = home.join(".vagrant.d/boxes/coreos-alpha/3.0.0");

@@ -35,8 +35,13 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = keelson(folder)
             .args(["serve-updates", "--listen", "127.0.0.1:0", "--json"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -32,7 +32,7 @@ pub struct Publish {
 /// The key that signs the list of releases again, if the server's has other ones.
 #[derive(Debug, clap::Args)]
 pub struct ReleaseKey {
-    /// Release key, a file or the pkcs11: URI of a key on a token, used only if others published since the list of releases
+    /// Release key, a file or the pkcs11: URI of a key on a token, used only if images are added, or others published since the list of releases
     /// was signed [default: that in the folder of the keys]
     #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
