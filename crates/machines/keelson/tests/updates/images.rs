@@ -112,7 +112,11 @@ fn images_are_published_with_a_release_and_found_by_installers() {
     let of_beta = found(&server, at, None, "beta").unwrap_err();
     assert!(of_beta.message.contains("version 3.0.0 has no images for channel beta"), "{of_beta}");
     assert!(server.check("m1", "1.0.0").contains("<manifest version=\"3.0.0\">"), "machines ignore images");
-    // Changed on the server: an installer believes neither the list nor a foreign root.
+    // Keys of somebody else.
+    create_unencrypted(&at.join("other").join(KEYS), "other", 4_000_000_000).unwrap();
+    let foreign = found(&server, &at.join("other"), None, "alpha").unwrap_err();
+    assert!(foreign.message.contains("signed by 0 of 1 keys of role timestamp"), "{foreign}");
+    // Changed on the server: an installer does not use the list.
     let list = at.join(
         ".local/state/keelson/updates/images/6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54/amd64/3.0.0/images.json",
     );
