@@ -170,6 +170,7 @@ fn make_release(
         info,
         signer: secret.signer(),
         older: &older,
+        image_files: &[],
         keys: &keys.folder,
         level: QUICK,
     };

@@ -7,6 +7,7 @@ mod cli;
 mod config_rb;
 mod context;
 mod failure;
+mod finished_images;
 mod global;
 mod image;
 mod machine_tools;

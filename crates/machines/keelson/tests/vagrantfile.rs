@@ -115,3 +115,20 @@ fn a_file_with_other_content_is_kept() {
     let printed = keelson(folder.path(), &["--channel", "beta", "-o", "-"]);
     assert_eq!(fs::read(folder.path().join("Vagrantfile")).unwrap(), printed.stdout);
 }
+
+#[test]
+fn a_channel_server_has_the_box_of_the_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert!(keelson(at, &["--server", "https://updates.example.net/"]).status.success());
+    for channel in ["alpha", "beta"] {
+        let all = evaluated(at, &format!("$update_channel='{channel}'"));
+        let catalog =
+            format!("https://updates.example.net/images/{channel}/amd64-usr/coreos_production_vagrant.json");
+        for line in [format!("vm box= coreos-{channel}"), format!("vm box_url= {catalog}")] {
+            assert!(all.contains(&line), "{line} in {all:#?}");
+        }
+    }
+    let both = keelson(at, &["--server", "https://updates.example.net/", "--box-url", "x", "--force"]);
+    assert_eq!(both.status.code(), Some(2));
+}

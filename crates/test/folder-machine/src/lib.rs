@@ -13,7 +13,8 @@ use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Verity, Version};
 use release_folder::{
-    BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, create_unencrypted,
+    BuiltRelease, FinishedImage, FinishedImages, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey,
+    build_release, create_unencrypted,
 };
 use tempfile::TempDir;
 use update_core::slots::BootState;
@@ -103,7 +104,27 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Bu
     };
     let secret = SigningKey::read(&keys.join("release.key")).unwrap();
     let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    let spec = ReleaseSpec { images, info, signer: secret.signer(), older, keys, level: 3 };
+    // Machines ignore it.
+    let image = files.path().join(format!("keelson-{}-alpha.raw.zst", info.version));
+    fs::write(&image, "an image").unwrap();
+    let sha256 = Digest::of(b"an image").to_string();
+    let image = FinishedImage { path: image, format: "raw.zst".into(), sha256, virtual_size: 4096 };
+    let image_files = [FinishedImages {
+        record: files.path().join("record"),
+        version: info.version.to_string(),
+        channel: "alpha".into(),
+        root_hash: images.verity.root_hash.to_string(),
+        files: vec![image],
+    }];
+    let spec = ReleaseSpec {
+        images,
+        info,
+        signer: secret.signer(),
+        older,
+        image_files: &image_files,
+        keys,
+        level: 3,
+    };
     build_release(&spec, to, &mut |_, _| ()).unwrap()
 }
 

@@ -2,26 +2,21 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use release::FileName;
-use rollout::{Policy, Track, UpdateState, is_identifier};
+use rollout::{Policy, Track, UpdateState};
 use semver::Version;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use crate::api_error::{ApiError, app_key};
+use crate::api_error::ApiError;
+use crate::api_request::{is_url, parse_body, receive_body, release_id, version, version_and_arch};
 use crate::body::{HttpResponse, json as json_response};
 use crate::endpoint::Change;
-use crate::files::FilesError;
+use crate::files_error::FilesError;
+use crate::images_api;
 use crate::keys_api;
-use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
-use crate::release_id::ReleaseId;
 use crate::repository::check_package;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
@@ -69,20 +64,6 @@ struct PublishRequest {
     channel: Option<Track>,
 }
 
-fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
-}
-
-fn version(text: &str) -> Result<Version, ApiError> {
-    text.parse().map_err(|_| ApiError::InvalidVersion(text.chars().take(80).collect()))
-}
-
-/// `2.0.0` or `2.0.0@aarch64`.
-fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
-    let (text, arch) = text.split_once('@').unwrap_or((text, "amd64"));
-    Ok((version(text)?, arch.to_owned()))
-}
-
 /// Handles every request that changes state, except uploads.
 pub async fn apply_change(
     server: &Arc<Server>,
@@ -92,6 +73,9 @@ pub async fn apply_change(
 ) -> Result<Value, ApiError> {
     match (change, parameters) {
         (Change::Publish, [app]) => return publish(server, app, parse_body(body)?).await,
+        (Change::PublishImages, [app, package]) => {
+            return images_api::publish(server, app, package, body).await;
+        }
         (Change::PublishMetadata, [app]) => return keys_api::publish(server, app, parse_body(body)?).await,
         _ => {}
     }
@@ -105,8 +89,8 @@ pub async fn apply_change(
     if let (Ok(_), Change::RemovePackage, [app, package]) = (&result, change, parameters) {
         let (version, arch) = version_and_arch(package)?;
         let release = release_id(server, app, &arch, version)?;
-        let files = server.files.clone();
-        tokio::task::spawn_blocking(move || files.remove(&release))
+        let (files, images) = (server.files.clone(), server.images.clone());
+        tokio::task::spawn_blocking(move || images.remove(&release).and_then(|()| files.remove(&release)))
             .await
             .map_err(|_| ApiError::TaskFailed)??;
     }
@@ -177,14 +161,6 @@ fn operate(
     Ok(json!({ "ok": true }))
 }
 
-fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
-    let app = app_key(server, app)?;
-    if !is_identifier(arch) {
-        return Err(ApiError::InvalidText { what: "arch", text: arch.to_owned() });
-    }
-    Ok(ReleaseId { app, arch: arch.to_owned(), version })
-}
-
 /// Publishes an uploaded release, so that channels can point to it.
 async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Result<Value, ApiError> {
     if let Some(text) = publish.files_at.as_ref().filter(|url| !is_url(url)) {
@@ -222,50 +198,17 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     Ok(result?)
 }
 
-fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
-    })
-}
-
 /// `PUT /api/apps/APP/uploads/ARCH/VERSION/NAME`: uploads one file of a release, of any size.
 pub async fn upload(
     server: &Arc<Server>,
     [app, arch, number, name]: [&str; 4],
-    mut body: Incoming,
+    body: Incoming,
 ) -> Result<Value, ApiError> {
     let name: FileName =
         name.parse().map_err(|_| ApiError::InvalidText { what: "name", text: name.to_owned() })?;
     let release = release_id(server, app, arch, version(number)?)?;
-    let (send, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-    let size = hyper::body::Body::size_hint(&body).exact();
     let (files, file_name) = (server.files.clone(), name.clone());
-    let receiving = tokio::task::spawn_blocking(move || files.receive(&release, &name, chunks, size));
-    let mut complete = true;
-    loop {
-        match timeout(CHUNK_TIMEOUT, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(chunk) = frame.into_data()
-                    && send.send(chunk).await.is_err()
-                {
-                    // The receiver failed. Its error is returned below.
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Ok(Some(Err(_))) | Err(_) => {
-                complete = false;
-                break;
-            }
-        }
-    }
-    drop(send);
-    let received = receiving.await.map_err(|_| ApiError::TaskFailed)?;
-    if !complete {
-        return Err(FilesError::Interrupted.into());
-    }
-    received?;
+    receive_body(body, move |chunks, size| files.receive(&release, &name, chunks, size)).await?;
     Ok(json!({ "ok": true, "name": file_name.to_string() }))
 }
 

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use rollout::OperateError;
 
 use crate::body::{HttpResponse, error_response};
-use crate::files::FilesError;
+use crate::files_error::FilesError;
 use crate::repository::{ListedError, TargetsError};
 use crate::roots::RootError;
 use crate::server::Server;
@@ -68,7 +68,9 @@ impl ApiError {
                 | OperateError::Banned(..)
                 | OperateError::EmptyChannel(_),
             )
-            | Self::Files(FilesError::AlreadyPublished(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
+            | Self::Files(
+                FilesError::AlreadyPublished(_) | FilesError::ImagesPublished(_) | FilesError::Missing(_),
+            ) => StatusCode::CONFLICT,
             Self::Root(RootError::AlreadyPublished(_) | RootError::Older { .. } | RootError::TooMany(_)) => {
                 StatusCode::CONFLICT
             }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use release::{FileName, files};
 use rollout::Track;
 use semver::Version;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::body::{Body, HttpResponse, text};
 use crate::limits::{CHUNK_BYTES, CHUNK_TIMEOUT, CHUNKS_AHEAD};
@@ -61,10 +61,11 @@ pub async fn download(
     }
     let etag = file.map(|file| format!("\"{}\"", file.sha256));
     let release = ReleaseId { app, arch: track.arch().to_owned(), version };
-    serve(server, &release, &name, etag, method, headers).await
+    let file = ServedFile { path: server.files.path(&release, &name), etag, readers: &server.readers };
+    serve(server, file, method, headers).await
 }
 
-fn redirect(url: &str) -> HttpResponse {
+pub fn redirect(url: &str) -> HttpResponse {
     let mut response = text(StatusCode::FOUND, "the file is on another server\n");
     match HeaderValue::from_str(url) {
         Ok(url) => drop(response.headers_mut().insert(LOCATION, url)),
@@ -73,16 +74,21 @@ fn redirect(url: &str) -> HttpResponse {
     response
 }
 
-/// A file of a published release.
+/// A published file.
+pub struct ServedFile<'a> {
+    pub path: PathBuf,
+    pub etag: Option<String>,
+    /// Limits concurrent downloads.
+    pub readers: &'a Arc<Semaphore>,
+}
+
+/// Sends a file, or a part of it.
 pub async fn serve(
     server: &Arc<Server>,
-    release: &ReleaseId,
-    name: &FileName,
-    etag: Option<String>,
+    ServedFile { path, etag, readers }: ServedFile<'_>,
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
-    let path = server.files.path(release, name);
     let stat_path = path.clone();
     let size =
         tokio::task::spawn_blocking(move || std::fs::metadata(stat_path).map(|found| found.len())).await;
@@ -102,7 +108,7 @@ pub async fn serve(
     let mut response = Response::new(Body::Full(None));
     *response.status_mut() = status;
     if method != Method::HEAD {
-        let Ok(release) = server.readers.clone().try_acquire_owned() else {
+        let Ok(release) = readers.clone().try_acquire_owned() else {
             let mut unavailable = text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent downloads\n");
             set_header(&mut unavailable, RETRY_AFTER, "10");
             return unavailable;
@@ -129,7 +135,7 @@ pub async fn serve(
     response
 }
 
-fn set_header(response: &mut HttpResponse, name: hyper::header::HeaderName, value: &str) {
+pub fn set_header(response: &mut HttpResponse, name: hyper::header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -25,7 +25,7 @@ pub fn subscribe(server: &Arc<Server>) -> HttpResponse {
         let mut changes = shared.changes();
         loop {
             changes.borrow_and_update();
-            let overview_json = overview(&shared.state.lock(), &shared.repositories);
+            let overview_json = overview(&shared.state.lock(), &shared);
             if send
                 .send(Ok(Bytes::from(format!("event: overview\ndata: {overview_json}\n\n"))))
                 .await

@@ -4,7 +4,7 @@
 //! and its digest matches.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -12,68 +12,42 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
-use semver::Version;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tuf::Targets;
 
-use crate::limits::{CHUNK_BYTES, FILE_BYTES};
+use crate::files_error::FilesError;
+use crate::limits::CHUNK_BYTES;
 use crate::release_id::{RELEASES, ReleaseId};
-use crate::repository::{ListedError, check_listed};
+use crate::repository::check_listed;
+use crate::uploads::{Uploads, to_u64};
 
 const UPLOADS: &str = "uploads";
-const PARTIAL: &str = ".part";
-
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    #[error("cannot access {0}")]
-    Io(PathBuf, #[source] io::Error),
-    #[error("{0} is not uploaded yet")]
-    Missing(String),
-    #[error("{0} is not a file of this release")]
-    UnknownFile(String),
-    #[error("{name} has {found} bytes, expected {wanted}")]
-    Size { name: String, found: u64, wanted: u64 },
-    #[error("{name} has SHA-256 {found}, expected {wanted}")]
-    Digest { name: String, found: Digest, wanted: Digest },
-    #[error("invalid release.json")]
-    Metadata(#[from] release::MetadataError),
-    #[error("release.json is for another release: {0}")]
-    Mismatch(String),
-    #[error(transparent)]
-    Listed(#[from] ListedError),
-    #[error("version {0} is already published with another release.json: published versions are immutable")]
-    AlreadyPublished(Version),
-    #[error("the upload was interrupted")]
-    Interrupted,
-}
 
 #[derive(Debug, Clone)]
 pub struct Files {
-    releases: PathBuf,
-    uploads: PathBuf,
+    folders: Uploads,
 }
 
 impl Files {
     /// # Errors
     /// The folders cannot be created.
     pub fn open(data: &Path) -> Result<Self, FilesError> {
-        let (releases, uploads) = (data.join(RELEASES), data.join(UPLOADS));
-        for folder in [&releases, &uploads] {
-            fs::create_dir_all(folder).map_err(|error| FilesError::Io(folder.clone(), error))?;
-        }
-        Ok(Self { releases, uploads })
-    }
-
-    fn folder(&self, id: &ReleaseId, is_upload: bool) -> PathBuf {
-        let root = if is_upload { &self.uploads } else { &self.releases };
-        id.below(root)
+        Ok(Self { folders: Uploads::open(data.join(RELEASES), data.join(UPLOADS))? })
     }
 
     /// The path of a published file.
     pub fn path(&self, id: &ReleaseId, name: &FileName) -> PathBuf {
-        self.folder(id, false).join(name.as_str())
+        self.folders.published(id).join(name.as_str())
+    }
+
+    /// The description of a published version.
+    ///
+    /// # Errors
+    /// The version is not published, or the file cannot be read.
+    pub fn release(&self, id: &ReleaseId) -> Result<Release, FilesError> {
+        read_release(&self.folders.published(id))
     }
 
     /// The names of the uploaded files of a release.
@@ -81,23 +55,7 @@ impl Files {
     /// # Errors
     /// The folder cannot be read.
     pub fn uploaded(&self, id: &ReleaseId) -> Result<Vec<String>, FilesError> {
-        let folder = self.folder(id, true);
-        let failed = |error| FilesError::Io(folder.clone(), error);
-        let mut names = Vec::new();
-        match fs::read_dir(&folder) {
-            Ok(entries) => {
-                for entry in entries {
-                    let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-                    if !name.ends_with(PARTIAL) {
-                        names.push(name);
-                    }
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        names.sort();
-        Ok(names)
+        self.folders.names(id)
     }
 
     /// Receives one file of a release. `release.json` comes first, since it lists the others.
@@ -111,50 +69,28 @@ impl Files {
         chunks: mpsc::Receiver<Bytes>,
         size: Option<u64>,
     ) -> Result<(), FilesError> {
-        let folder = self.folder(id, true);
-        fs::create_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))?;
-        let limit = match name.as_str() {
-            files::RELEASE => to_u64(MAX_RELEASE),
-            other => {
-                let release = read_release(&folder)?;
-                let blob = release.blobs().find(|blob| blob.url.as_str() == other);
-                blob.ok_or_else(|| FilesError::UnknownFile(other.to_owned()))?.size
-            }
-        };
-        let path = folder.join(name.as_str());
-        let partial = folder.join(format!("{name}{PARTIAL}"));
-        let failed = |error| FilesError::Io(partial.clone(), error);
-        let (found, digest) = write_chunks(&partial, chunks, limit.min(FILE_BYTES)).map_err(failed)?;
-        let is_too_long = found > limit;
-        if is_too_long || size.is_some_and(|size| size != found) {
-            fs::remove_file(&partial).map_err(failed)?;
-            if !is_too_long {
-                return Err(FilesError::Interrupted);
-            }
-            return Err(FilesError::Size { name: name.to_string(), found, wanted: limit });
+        let folder = self.folders.upload(id);
+        if name.as_str() != files::RELEASE {
+            let release = read_release(&folder)?;
+            let blob = release.blobs().find(|blob| blob.url == *name);
+            let blob = blob.ok_or_else(|| FilesError::UnknownFile(name.to_string()))?;
+            let received = self.folders.receive(id, name, chunks, (blob.size, size))?;
+            return match verify_blob(blob, received.size, received.sha256) {
+                Ok(()) => received.accept(),
+                Err(error) => Err(received.reject(error)),
+            };
         }
-        match name.as_str() {
-            files::RELEASE => {
-                let bytes = fs::read(&partial).map_err(failed)?;
-                check_identity(&Release::parse(&bytes)?, id)?;
-                // Files uploaded for another `release.json` do not belong to this one.
-                if fs::read(&path).is_ok_and(|before| before != bytes) {
-                    self.remove_upload(id)?;
-                    fs::create_dir_all(&folder).map_err(failed)?;
-                    fs::write(&partial, &bytes).map_err(failed)?;
-                }
-            }
-            _ => {
-                let release = read_release(&folder)?;
-                let blob = release.blobs().find(|blob| blob.url == *name);
-                let blob = blob.ok_or_else(|| FilesError::UnknownFile(name.to_string()))?;
-                if let Err(error) = verify_blob(blob, found, digest) {
-                    fs::remove_file(&partial).map_err(failed)?;
-                    return Err(error);
-                }
-            }
+        let received = self.folders.receive(id, name, chunks, (to_u64(MAX_RELEASE), size))?;
+        let failed = |error| FilesError::Io(received.partial.clone(), error);
+        let bytes = fs::read(&received.partial).map_err(failed)?;
+        check_identity(&Release::parse(&bytes)?, id)?;
+        // Files uploaded for another `release.json` do not belong to this one.
+        if fs::read(folder.join(files::RELEASE)).is_ok_and(|before| before != bytes) {
+            self.folders.remove_upload(id)?;
+            fs::create_dir_all(&folder).map_err(failed)?;
+            fs::write(&received.partial, &bytes).map_err(failed)?;
         }
-        fs::rename(&partial, &path).map_err(failed)
+        received.accept()
     }
 
     /// Publishes an uploaded release. Idempotent. With `files_at` only the metadata has to be uploaded.
@@ -168,7 +104,7 @@ impl Files {
         files_at: Option<String>,
         now: u64,
     ) -> Result<Package, FilesError> {
-        let (upload, folder) = (self.folder(id, true), self.folder(id, false));
+        let (upload, folder) = (self.folders.upload(id), self.folders.published(id));
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| FilesError::Io(path, error)
@@ -196,20 +132,11 @@ impl Files {
             }
         }
         if !is_published {
-            let parent = folder.parent().unwrap_or(&folder);
-            fs::create_dir_all(parent).map_err(failed(parent))?;
-            sync(&upload).map_err(failed(&upload))?;
-            fs::rename(&upload, &folder).map_err(failed(&folder))?;
-            sync(parent).map_err(failed(parent))?;
+            self.folders.publish(id)?;
         } else if upload.exists() {
-            self.remove_upload(id)?;
+            self.folders.remove_upload(id)?;
         }
         Ok(package(&release, id, &bytes, sha1, files_at, now))
-    }
-
-    fn remove_upload(&self, id: &ReleaseId) -> Result<(), FilesError> {
-        let folder = self.folder(id, true);
-        fs::remove_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))
     }
 
     /// Removes a published release. Downloads of a file that is already open complete.
@@ -217,20 +144,8 @@ impl Files {
     /// # Errors
     /// The folder cannot be removed.
     pub fn remove(&self, id: &ReleaseId) -> Result<(), FilesError> {
-        let folder = self.folder(id, false);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FilesError::Io(folder, error)),
-            _ => Ok(()),
-        }
+        self.folders.remove(id)
     }
-}
-
-fn to_u64(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn read_release(folder: &Path) -> Result<Release, FilesError> {
@@ -266,22 +181,6 @@ fn verify_blob(blob: &Blob, size: u64, sha256: Digest) -> Result<(), FilesError>
         return Err(FilesError::Digest { name: name(), found: sha256, wanted: blob.sha256 });
     }
     Ok(())
-}
-
-/// Writes the chunks to a file and stops when `limit` is exceeded. Returns the size and digest.
-fn write_chunks(path: &Path, mut chunks: mpsc::Receiver<Bytes>, limit: u64) -> io::Result<(u64, Digest)> {
-    let mut file = File::create(path)?;
-    let (mut size, mut hash) = (0_u64, Sha256::new());
-    while let Some(chunk) = chunks.blocking_recv() {
-        size += to_u64(chunk.len());
-        if size > limit {
-            break;
-        }
-        hash.update(&chunk);
-        file.write_all(&chunk)?;
-    }
-    file.sync_all()?;
-    Ok((size, Digest(hash.finalize().into())))
 }
 
 /// Size, SHA-256, and SHA-1 in base64, of the file on disk.
@@ -343,5 +242,6 @@ fn package(
         created: now,
         banned: None,
         blacklist: std::collections::BTreeSet::new(),
+        images: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The update server: Omaha for machines, release files with byte ranges, an API, a web page and metrics for
+//! The update server: Omaha for machines, release and image files with byte ranges, an API, a web page and metrics for
 //! operators.
 //!
 //! It never decides which machine gets which version (`rollout` does), never acknowledges a change that is not on
@@ -7,13 +7,19 @@
 
 mod api;
 mod api_error;
+mod api_request;
 mod body;
+mod channel_images;
 mod current;
 mod download;
 mod endpoint;
 mod events;
 pub mod fake;
 mod files;
+mod files_error;
+mod image_store;
+mod images;
+mod images_api;
 mod keys_api;
 mod limits;
 mod metadata;
@@ -34,10 +40,12 @@ mod signing;
 mod store;
 mod token;
 mod update;
+mod uploads;
+mod vagrant;
 mod warnings;
 
 pub use current::{NoRelease, ReleaseFolderError, metadata_folder, release_folder};
-pub use files::FilesError;
+pub use files_error::FilesError;
 pub use offline_keys::{OfflineKey, offline_key};
 pub use omaha::registration::MIN_TOKEN;
 pub use repository::{OpenRepositoryError, TargetsError};

@@ -41,8 +41,10 @@ pub const CHANGES_PER_COMMIT: usize = 1024;
 pub const CHUNK_BYTES: usize = 128 << 10;
 /// Chunks buffered for a slow receiver.
 pub const CHUNKS_AHEAD: usize = 4;
-/// Concurrent downloads.
+/// Concurrent downloads for machines.
 pub const READERS: usize = 256;
+/// Concurrent downloads of images. Separate ones: whoever fetches images keeps no machine from updating.
+pub const IMAGE_READERS: usize = 64;
 /// Seconds by which the last timestamp may be ahead of the clock. Machines allow the same.
 pub const MAX_CLOCK_DIFFERENCE: u64 = 24 * 3600;
 /// Seconds after which a timestamp is signed again.

@@ -1,6 +1,7 @@
 //! `/files/APP/metadata/FILE` and `/files/APP/targets/PATH`: the repository of The Update Framework.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,9 +11,9 @@ use rollout::{Package, Track};
 use tuf::{metadata_file, role_type};
 
 use crate::body::{HttpResponse, response, text};
-use crate::download::{OCTETS, serve};
+use crate::download::{OCTETS, ServedFile, serve};
 use crate::release_id::ReleaseId;
-use crate::repository::{Unavailable, check_package};
+use crate::repository::{Unavailable, check_package, lists_images};
 use crate::server::{Server, now};
 
 /// Metadata is JSON, but clients compare its bytes.
@@ -94,7 +95,11 @@ fn digest_and_name(file: &str) -> Option<(&str, &str)> {
     file.split_once('.')
 }
 
-/// A target file: the `release.json` of a version. `parameters`: application, board, version, file, or application,
+pub fn release_id(app: &str, package: &Package) -> ReleaseId {
+    ReleaseId { app: app.to_owned(), arch: package.arch.clone(), version: package.version.clone() }
+}
+
+/// A target file: the `release.json` of a version, or its `images.json`. `parameters`: application, board, version, file, or application,
 /// channel, file.
 pub async fn target(
     server: &Arc<Server>,
@@ -102,12 +107,13 @@ pub async fn target(
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
-    let Some((release, sha256)) = find_target(server, parameters) else { return not_found("no such file") };
-    let Ok(name) = files::RELEASE.parse::<FileName>() else { return not_found("no such file") };
-    serve(server, &release, &name, Some(format!("\"{sha256}\"")), method, headers).await
+    let Some((path, sha256)) = find_target(server, parameters) else { return not_found("no such file") };
+    let file = ServedFile { path, etag: Some(format!("\"{sha256}\"")), readers: &server.readers };
+    serve(server, file, method, headers).await
 }
 
-fn find_target(server: &Server, parameters: &[&str]) -> Option<(ReleaseId, String)> {
+/// The path of a target, and its digest.
+fn find_target(server: &Server, parameters: &[&str]) -> Option<(PathBuf, String)> {
     let state = server.state.lock();
     let (key, app) = state.app(parameters.first()?)?;
     let stored = server.repositories.targets(key)?;
@@ -118,12 +124,14 @@ fn find_target(server: &Server, parameters: &[&str]) -> Option<(ReleaseId, Strin
     let package = match parameters {
         [_, board, version, file] => {
             let (sha256, name) = digest_and_name(file)?;
-            packages.find(|package| {
-                name == files::RELEASE
-                    && package.board == *board
-                    && package.version.to_string() == *version
-                    && is_release(package, sha256)
-            })?
+            let package = packages
+                .find(|package| package.board == *board && package.version.to_string() == *version)?;
+            if name == files::IMAGES && lists_images(&stored.targets, package) {
+                let list = &package.images.as_ref().filter(|images| images.list.sha256 == sha256)?.list;
+                let path = server.images.path(&release_id(key, package), &list.name.parse().ok()?);
+                return Some((path, list.sha256.clone()));
+            }
+            Some(package).filter(|package| name == files::RELEASE && is_release(package, sha256))?
         }
         // Of any version: a client may have older metadata.
         [_, channel, file] => {
@@ -134,7 +142,6 @@ fn find_target(server: &Server, parameters: &[&str]) -> Option<(ReleaseId, Strin
         }
         _ => return None,
     };
-    let release =
-        ReleaseId { app: key.to_owned(), arch: package.arch.clone(), version: package.version.clone() };
-    Some((release, package.release_sha256.clone()?))
+    let path = server.files.path(&release_id(key, package), &files::RELEASE.parse::<FileName>().ok()?);
+    Some((path, package.release_sha256.clone()?))
 }

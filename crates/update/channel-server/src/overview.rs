@@ -2,27 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use rollout::{Application, Channel, GroupState, Machine, Package, Reason, UpdateState};
+use rollout::{Application, Channel, GroupState, Image, Machine, Package, Reason, UpdateState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tuf::Root;
 use update_core::roots::{expires, version};
 
 use crate::limits::ROOT_EXPIRY_WARNING;
-use crate::repository::Repositories;
-use crate::server::now;
+use crate::repository::{Repositories, lists_images};
+use crate::server::{Server, now};
 
 /// Activity entries in the overview.
 const NEWEST: usize = 40;
 
 /// Everything that the page shows, except the machines.
-pub fn overview(state: &UpdateState, repositories: &Repositories) -> Value {
-    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, repositories)).collect();
+pub fn overview(state: &UpdateState, server: &Server) -> Value {
+    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, server)).collect();
     let activity: Vec<_> = state.activity().rev().take(NEWEST).collect();
     json!({ "now": now(), "apps": apps, "activity": activity })
 }
 
-pub fn application(key: &str, app: &Application, repositories: &Repositories) -> Value {
+pub fn application(key: &str, app: &Application, server: &Server) -> Value {
+    let repositories = &server.repositories;
     json!({
         "now": now(),
         "key": key,
@@ -32,7 +33,7 @@ pub fn application(key: &str, app: &Application, repositories: &Repositories) ->
         "machines": app.machines.len(),
         "channels": channels(key, app, repositories),
         "groups": app.groups.values().map(group).collect::<Vec<_>>(),
-        "packages": app.packages.values().rev().map(package).collect::<Vec<_>>(),
+        "packages": packages(key, app, server),
         "root": repositories.roots.newest(key).map(|root| self::root(&root, now())),
     })
 }
@@ -96,7 +97,36 @@ pub fn group(state: &GroupState) -> Value {
     })
 }
 
-pub fn package(package: &Package) -> Value {
+/// Newest first, with the images that channels serve.
+pub fn packages(key: &str, app: &Application, server: &Server) -> Vec<Value> {
+    let targets = server.repositories.targets(key).filter(|_| app.app.id == server.settings.app.id);
+    let is_served =
+        |package: &Package| targets.as_ref().is_some_and(|stored| lists_images(&stored.targets, package));
+    let view = |one: &Package| package(app, one, is_served(one));
+    app.packages.values().rev().map(view).collect()
+}
+
+/// The image files of a version. `url` is the path at which its channel serves it, if it does.
+fn images(app: &Application, package: &Package, is_served: bool) -> Vec<Value> {
+    let view = |image: &Image| {
+        let channel = app.channels.values().find(|channel| {
+            let track = &channel.track;
+            track.name() == image.channel && track.arch() == package.arch && channel.has_had(&package.version)
+        });
+        let served = channel.filter(|_| is_served && !package.is_withdrawn_from(&image.channel));
+        let url = served.map(|_| {
+            let Package { board, version, .. } = package;
+            format!("/images/{}/{board}/{version}/{}", image.channel, image.file.name)
+        });
+        json!({
+            "name": image.file.name, "channel": image.channel, "format": image.format, "size": image.file.size,
+            "sha256": image.file.sha256, "url": url,
+        })
+    };
+    package.images.iter().flat_map(|images| &images.files).map(view).collect()
+}
+
+fn package(app: &Application, package: &Package, is_served: bool) -> Value {
     json!({
         "version": package.version,
         "arch": package.arch,
@@ -109,6 +139,7 @@ pub fn package(package: &Package) -> Value {
         "created": package.created,
         "banned": package.banned,
         "release_sha256": package.release_sha256,
+        "images": images(app, package, is_served),
     })
 }
 

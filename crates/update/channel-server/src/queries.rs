@@ -10,7 +10,7 @@ use crate::api_error::ApiError;
 use crate::endpoint::View;
 use crate::limits::PAGE;
 use crate::overview;
-use crate::repository::Repositories;
+use crate::server::Server;
 
 /// The parameters of a URL's query.
 pub struct Query(BTreeMap<String, String>);
@@ -33,17 +33,18 @@ impl Query {
 /// `parameters` are those of the path.
 pub fn query(
     state: &UpdateState,
-    repositories: &Repositories,
+    server: &Server,
     view: View,
     parameters: &[&str],
     query: &Query,
 ) -> Result<Value, ApiError> {
+    let repositories = &server.repositories;
     match view {
-        View::Overview => return Ok(overview::overview(state, repositories)),
+        View::Overview => return Ok(overview::overview(state, server)),
         View::Activity => return Ok(activity(state, query)),
         View::Apps => {
             let apps: Vec<Value> =
-                state.apps().map(|(key, app)| overview::application(key, app, repositories)).collect();
+                state.apps().map(|(key, app)| overview::application(key, app, server)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
@@ -51,16 +52,14 @@ pub fn query(
     let [id, rest @ ..] = parameters else { return Err(ApiError::NotFound) };
     let (key, app) = state.app(id).ok_or_else(|| rollout::OperateError::AppNotFound((*id).to_owned()))?;
     match (view, rest) {
-        (View::App, []) => Ok(overview::application(key, app, repositories)),
+        (View::App, []) => Ok(overview::application(key, app, server)),
         (View::Channels, []) => Ok(json!(overview::channels(key, app, repositories))),
         (View::Channel, [channel]) => {
             let channel: Track = channel.parse()?;
             let found = app.channels.get(&channel).ok_or(rollout::OperateError::ChannelNotFound(channel))?;
             Ok(json!(overview::channel(key, app, found, repositories)))
         }
-        (View::Packages, []) => {
-            Ok(json!(app.packages.values().rev().map(overview::package).collect::<Vec<_>>()))
-        }
+        (View::Packages, []) => Ok(json!(overview::packages(key, app, server))),
         (View::Groups, []) => Ok(json!(app.groups.values().map(overview::group).collect::<Vec<_>>())),
         (View::Instances, []) => Ok(instances(app, None, query)),
         (View::Instance, [id]) => Ok(json!(overview::machine(machine(app, id)?))),

@@ -18,6 +18,8 @@ use crate::body::{HttpResponse, error_response, json as json_response, text};
 use crate::download::download;
 use crate::endpoint::{Change, Endpoint};
 use crate::events::subscribe;
+use crate::images::image;
+use crate::images_api;
 use crate::keys_api;
 use crate::limits::{API_BYTES, BODY_TIMEOUT, METADATA_REQUEST_BYTES};
 use crate::metadata::{metadata, target};
@@ -27,6 +29,7 @@ use crate::routes;
 use crate::server::Server;
 use crate::token::{Role, registration_code};
 use crate::update::{Client, update};
+use crate::vagrant::catalog;
 
 const HEADERS: [(&str, &str); 3] = [
     ("content-security-policy", page::POLICY),
@@ -74,6 +77,11 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
         Some((Endpoint::File, parameters)) => download(server, &parameters, &method, request.headers()).await,
         Some((Endpoint::Metadata, parameters)) => metadata(server, &parameters).await,
         Some((Endpoint::Target, parameters)) => target(server, &parameters, &method, request.headers()).await,
+        Some((Endpoint::Catalog, parameters)) => catalog(server, &parameters, &base_url(server, &request)),
+        Some((Endpoint::Image, parameters)) => {
+            let base = base_url(server, &request);
+            image(server, &parameters, (&method, request.headers()), &base).await
+        }
         Some((Endpoint::Health, _)) => json_response(StatusCode::OK, &json!({ "health": "true" })),
         Some((Endpoint::Config, _)) => {
             json_response(StatusCode::OK, &json!({ "title": "Keelson channels", "auth_mode": "token" }))
@@ -134,9 +142,15 @@ async fn authorize_and_dispatch(
         (Endpoint::Upload, [app, arch, version, name]) => {
             api::upload(server, [app, arch, version, name], request.into_body()).await
         }
+        (Endpoint::UploadedImages, [app, arch, version]) => {
+            images_api::uploaded_files(server, [app, arch, version]).await
+        }
+        (Endpoint::UploadImage, [app, arch, version, name]) => {
+            images_api::upload(server, [app, arch, version, name], request.into_body()).await
+        }
         (Endpoint::View(view), parameters) => {
             let query = Query::read(request.uri().query().unwrap_or_default());
-            queries::query(&server.state.lock(), &server.repositories, view, parameters, &query)
+            queries::query(&server.state.lock(), server, view, parameters, &query)
         }
         (Endpoint::Change(change), parameters) => match body(request, limit(change)).await {
             Ok(body) => api::apply_change(server, change, parameters, &body).await,

@@ -41,13 +41,15 @@ const KEYS: &str = "/api/apps/{app}/keys";
 const INSTANCE: &str = "/api/apps/{app}/instances/{machine}";
 
 /// Those of GET are also operations of HEAD. Other paths are files of the page.
-pub static ROUTES: [Route; 53] = [
+pub static ROUTES: [Route; 58] = [
     route(Method::POST, "/v1/update", Endpoint::Update),
     alias(Method::POST, "/v1/update/", Endpoint::Update),
     route(Method::GET, "/files/{app}/metadata/{file}", Endpoint::Metadata),
     route(Method::GET, "/files/{app}/targets/releases/{board}/{version}/{file}", Endpoint::Target),
     route(Method::GET, "/files/{app}/targets/channels/{group}/{file}", Endpoint::Target),
     route(Method::GET, "/files/{app}/{group}/{version}/{name}", Endpoint::File),
+    route(Method::GET, "/images/{channel}/{board}/{file}", Endpoint::Catalog),
+    route(Method::GET, "/images/{channel}/{board}/{version}/{file}", Endpoint::Image),
     route(Method::GET, "/health", Endpoint::Health),
     route(Method::GET, "/config", Endpoint::Config),
     route(Method::GET, "/metrics", Endpoint::Metrics),
@@ -82,10 +84,13 @@ pub static ROUTES: [Route; 53] = [
     view(PACKAGES, View::Packages),
     change(Method::POST, PACKAGES, Change::Publish),
     change(Method::DELETE, "/api/apps/{app}/packages/{version}", Change::RemovePackage),
+    change(Method::POST, "/api/apps/{app}/packages/{version}/images", Change::PublishImages),
     change(Method::POST, BAN, Change::Ban),
     change(Method::DELETE, BAN, Change::Unban),
     route(Method::GET, "/api/apps/{app}/uploads/{arch}/{version}", Endpoint::UploadedFiles),
     route(Method::PUT, "/api/apps/{app}/uploads/{arch}/{version}/{name}", Endpoint::Upload),
+    route(Method::GET, "/api/apps/{app}/images/{arch}/{version}", Endpoint::UploadedImages),
+    route(Method::PUT, "/api/apps/{app}/images/{arch}/{version}/{name}", Endpoint::UploadImage),
     route(Method::GET, KEYS, Endpoint::Roots),
     change(Method::POST, KEYS, Change::PublishMetadata),
     route(Method::GET, "/api/apps/{app}/keys/targets", Endpoint::Targets),

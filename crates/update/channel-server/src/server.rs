@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
-use crate::files::{Files, FilesError};
-use crate::limits::{READERS, SUBSCRIBERS};
+use crate::files::Files;
+use crate::files_error::FilesError;
+use crate::image_store::ImageStore;
+use crate::limits::{IMAGE_READERS, READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
 use crate::repository::{OpenRepositoryError, Repositories};
 use crate::signing::{OnlineKey, SigningError};
@@ -54,10 +56,12 @@ pub struct Server {
     pub online_key: OnlineKey,
     pub tokens: Tokens,
     pub files: Files,
+    pub images: ImageStore,
     pub repositories: Repositories,
     pub metrics: Metrics,
     pub subscribers: Semaphore,
     pub readers: std::sync::Arc<Semaphore>,
+    pub image_readers: std::sync::Arc<Semaphore>,
     store: Store,
     /// Changed records that no response depends on.
     deferred: Mutex<BTreeSet<RecordKey>>,
@@ -83,10 +87,12 @@ impl Server {
             online_key,
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
+            images: ImageStore::open(&settings.data)?,
             repositories,
             metrics: Metrics::new()?,
             subscribers: Semaphore::new(SUBSCRIBERS),
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
+            image_readers: std::sync::Arc::new(Semaphore::new(IMAGE_READERS)),
             store,
             deferred: Mutex::default(),
             uncommitted: Mutex::default(),

@@ -13,7 +13,7 @@ use channel_server::ROUTES;
 use minisign::KeyPair;
 use openapi::{Document, Request, Response};
 use serde_json::Value;
-use support::{HttpReply, Server, keys, machine, roots, targets, write_release};
+use support::{HttpReply, Server, images, keys, machine, roots, targets, write_release};
 
 const DOCUMENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/channel-server.yaml");
@@ -36,6 +36,7 @@ impl Fixture {
         for version in ["2.0.0", "3.0.0"] {
             server.publish(version, "alpha", &signer);
         }
+        server.publish_images("2.0.0", &["alpha"], &signer);
         server.omaha(machine("m1", "1.0.0", "alpha"));
         Self { server, signer }
     }
@@ -63,6 +64,10 @@ impl Fixture {
             }
             "PUT /api/apps/keelson/uploads/amd64/2.0.0/release.json" => {
                 return Request { body: release_json(), ..request };
+            }
+            "PUT /api/apps/keelson/images/amd64/2.0.0/images.json" => {
+                let list = images::image_list("2.0.0", &["alpha"]).to_bytes().unwrap();
+                return Request { body: String::from_utf8(list).unwrap(), ..request };
             }
             "POST /api/apps/keelson/keys" => {
                 return Request { body: roots::body(&next_root(self)), ..request };
@@ -168,7 +173,7 @@ fn check_bodies(document: &mut Document) {
         }
         if request.target.starts_with("/api")
             && request.method != "GET"
-            && !request.target.contains("uploads")
+            && !["uploads", "images/amd64"].iter().any(|files| request.target.contains(files))
         {
             let limit = if request.target.ends_with("/keys") { 11 << 20 } else { 64 << 10 };
             let large = Request { body: " ".repeat(limit + 1), ..request.clone() };
@@ -194,6 +199,12 @@ const REQUESTS: &[&str] = &[
     "GET /files/keelson/alpha/2.0.0/nope 404",
     "GET /files/keelson/alpha/2.0.0/release.json 200",
     "HEAD /files/keelson/alpha/2.0.0/nope 404",
+    "GET /images/alpha/amd64-usr/nope 404",
+    "GET /images/alpha/amd64-usr/2.0.0/nope 404",
+    "GET /images/alpha/amd64-usr/2.0.0/version.txt 200",
+    "GET /images/alpha/amd64-usr/current/coreos_production_vagrant.json 200",
+    "GET /images/alpha/amd64-usr/2.0.0/coreos_production_image.bin.zst 200",
+    "GET /images/alpha/amd64-usr/3.0.0/keelson-3.0.0-alpha.raw.zst 302",
     "GET /api/apps/keelson/channels/nope 404",
     "GET /api/apps/keelson/groups/nope 404",
     "GET /api/apps/keelson/instances/nope 404",
@@ -207,6 +218,10 @@ const REQUESTS: &[&str] = &[
     r#"POST /api/apps/keelson/packages 409 {"version":"9.0.0","arch":"amd64"}"#,
     "PUT /api/apps/keelson/uploads/amd64/9.0.0/usr.full 409 x",
     "PUT /api/apps/keelson/uploads/amd64/9.0.0/release.json 400 {}",
+    "POST /api/apps/keelson/packages/9.0.0/images 404",
+    "POST /api/apps/keelson/packages/4.0.0/images 404",
+    "PUT /api/apps/keelson/images/amd64/3.0.0/usr.full 409 x",
+    "PUT /api/apps/keelson/images/amd64/3.0.0/images.json 400 {}",
     // Optional parts of responses.
     "PUT /api/apps/keelson/channels/alpha/floors/2.0.0 200",
     "POST /api/apps/keelson/packages/2.0.0/ban 200",
@@ -252,6 +267,17 @@ fn check_requests(document: &mut Document) {
     write_release(folder.path(), "4.0.0");
     targets::list(&fixture.server, folder.path(), &fixture.signer);
     fixture.server.upload(folder.path(), "4.0.0");
+    let list = images::image_list("3.0.0", &["alpha"]);
+    let send_images = Request::new("POST /api/apps/keelson/packages/3.0.0/images");
+    check(&send_images, 409);
+    fixture.server.list_images(&list, &fixture.signer);
+    fixture.server.upload_image("3.0.0", "images.json", &list.to_bytes().unwrap());
+    check(&send_images.body(JSON, r#"{"files_at":"http://cdn/3/"}"#), 200);
+    check(
+        &Request::new("GET /images/alpha/amd64-usr/2.0.0/keelson-2.0.0-alpha.raw.zst")
+            .header("Range", "bytes=99999999-"),
+        416,
+    );
     for line in REQUESTS {
         let mut parts = line.splitn(4, ' ');
         let mut request = Request::new(&format!("{} {}", parts.next().unwrap(), parts.next().unwrap()));

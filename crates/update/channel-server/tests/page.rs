@@ -100,6 +100,13 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
         "document.getElementById('activity').textContent.includes('machines with a newer version keep it')",
     );
 
+    // Image files: a link for those that their channel serves.
+    server.publish_images("2.0.0", &["alpha"], &signer);
+    let link = "document.getElementById('package-2.0.0').querySelector('.images a')";
+    page.wait_for(&format!("{link}?.textContent === 'alpha raw.zst'"));
+    let path = "/images/alpha/amd64-usr/2.0.0/keelson-2.0.0-alpha.raw.zst";
+    assert_eq!(page.value(&format!("{link}.href")), server.url(path));
+
     // The timeline.
     page.wait_for("document.querySelectorAll('#group-alpha svg polygon').length >= 1");
     page.wait_for("document.querySelector('#group-alpha .legend').textContent.includes('1.0.0')");
@@ -137,6 +144,7 @@ fn channel_page_screenshot() {
     log_in(&mut page, &server.admin());
     page.wait_for("document.querySelectorAll('#channels tr').length === 3");
     server.publish("2.0.0", "alpha", &signer);
+    server.publish_images("2.0.0", &["alpha"], &signer);
     for number in 1..=5 {
         let id = format!("core-{number:02}");
         server.omaha(machine(&id, "1.0.0", "alpha"));

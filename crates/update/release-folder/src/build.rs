@@ -15,11 +15,13 @@ use release::{
     SEGMENTS, Verity, Version, files,
 };
 use tuf::{Root, Signer, Targets};
-use update_core::repository::{RepositoryError, TARGETS_FILE, add_release, next_targets, release_target};
-use update_core::roots;
+use update_core::repository::{
+    RepositoryError, TARGETS_FILE, add_images, add_release, next_targets, release_target,
+};
 
+use crate::images::{self, FinishedImages, ImagesError, add_image_files, ensure_of_release};
 use crate::keys::KeysError;
-use crate::roots::{RootError, SignedRoot, copy_roots, load_roots};
+use crate::roots::{RootError, copy_roots};
 use crate::targets::{self, TargetsError, TargetsStatus, ensure_listed, load_targets, newest_root, sign_new};
 
 /// Image files of a version.
@@ -74,6 +76,8 @@ pub enum BuildStep<'a> {
     Full,
     /// Packs the delta from this version.
     Delta(&'a Version),
+    /// Copies image files.
+    Images,
 }
 
 /// Why no release was built. The next run reuses the payloads of this one.
@@ -98,6 +102,8 @@ pub enum BuildError {
     Targets(Box<TargetsError>),
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Images(Box<ImagesError>),
     #[error(
         "targets.json does not list the older release in {0}: its release.json is changed, or of other keys"
     )]
@@ -123,6 +129,12 @@ impl From<TargetsError> for BuildError {
     }
 }
 
+impl From<ImagesError> for BuildError {
+    fn from(error: ImagesError) -> Self {
+        Self::Images(Box::new(error))
+    }
+}
+
 /// Arguments of [`build_release`].
 pub struct ReleaseSpec<'a> {
     /// What the release contains.
@@ -133,6 +145,8 @@ pub struct ReleaseSpec<'a> {
     pub signer: &'a dyn Signer,
     /// Release folders to create deltas from.
     pub older: &'a [PathBuf],
+    /// Image files for new machines.
+    pub image_files: &'a [FinishedImages],
     /// Folder of the roots and of `targets.json`, which lists `older`, and the release afterwards.
     pub keys: &'a Path,
     /// zstd level. Use [`payload::DEFAULT_LEVEL`] for published releases.
@@ -171,6 +185,8 @@ pub fn build_release(
     }
     let (root, before) = releases_before(spec.keys, &info.board, &info.version)?;
     ensure_listed(Path::new("the key of the release"), *signer, &root)?;
+    let (version, root_hash) = (&info.version, images.verity.root_hash);
+    ensure_of_release(spec.image_files, images::Expected { version, root_hash, channels: &info.channels })?;
     check_tree(images)?;
     fs::create_dir_all(folder).map_err(|source| BuildError::Write { path: folder.to_owned(), source })?;
     let inputs = [Input { role: "usr", path: images.usr }, Input { role: "uki", path: images.uki }];
@@ -185,14 +201,39 @@ pub fn build_release(
         let older = read_release(old, before.as_ref())?;
         deltas.push(delta((old, &older), spec, &inputs, &packed, folder, progress)?);
     }
+    let release = describe(spec, &packed.index, full, deltas);
+    let bytes = release.to_bytes()?;
+    let mut targets = next_targets(&root, before.as_ref())?;
+    add_release(&mut targets, &release, &bytes)?;
+    if !spec.image_files.is_empty() {
+        let (list, bytes) = add_image_files(folder, &release, spec.image_files, &mut |done, total| {
+            progress(BuildStep::Images, PackProgress { done, total })
+        })?;
+        add_images(&mut targets, &list, &bytes)?;
+    }
+    let targets_path = folder.join(TARGETS_FILE);
+    let signed = sign_new(&targets_path, &targets, &root, &[*signer])?;
+    copy_roots(spec.keys, folder)?;
+    let targets = targets::write(&targets_path, &signed, &root)?;
+    fs::remove_dir_all(&work_folder).map_err(|source| BuildError::Write { path: work_folder, source })?;
+    // Marks the folder as complete.
+    write_file(&path, &bytes)?;
+    // After it: an interrupted run must not list a release that the next run makes again, with other bytes. `keelson publish`
+    // adds a release that this list lacks.
+    targets::write(&spec.keys.join(TARGETS_FILE), &signed, &root)?;
+    Ok(BuiltRelease { folder: folder.to_owned(), release, targets })
+}
+
+fn describe(spec: &ReleaseSpec<'_>, index: &Index, full: Payload, deltas: Vec<Delta>) -> Release {
+    let ReleaseSpec { images, info, .. } = spec;
     let image = |role: &str| {
-        let found = packed.index.image(role);
+        let found = index.image(role);
         found.map_or(Image { size: 0, sha256: Digest([0; 32]) }, |image| Image {
             size: image.size,
             sha256: image.sha256,
         })
     };
-    let release = Release {
+    Release {
         schema: SCHEMA,
         appid: info.appid.clone(),
         board: info.board.clone(),
@@ -206,21 +247,7 @@ pub fn build_release(
         full,
         deltas,
         notes_url: info.notes_url.clone(),
-    };
-    let bytes = release.to_bytes()?;
-    let mut targets = next_targets(&root, before.as_ref())?;
-    add_release(&mut targets, &release, &bytes)?;
-    let targets_path = folder.join(TARGETS_FILE);
-    let signed = sign_new(&targets_path, &targets, &root, &[*signer])?;
-    copy_roots(spec.keys, folder)?;
-    let targets = targets::write(&targets_path, &signed, &root)?;
-    fs::remove_dir_all(&work_folder).map_err(|source| BuildError::Write { path: work_folder, source })?;
-    // Marks the folder as complete.
-    write_file(&path, &bytes)?;
-    // After it: an interrupted run must not list a release that the next run makes again, with other bytes. `keelson publish`
-    // adds a release that this list lacks.
-    targets::write(&spec.keys.join(TARGETS_FILE), &signed, &root)?;
-    Ok(BuiltRelease { folder: folder.to_owned(), release, targets })
+    }
 }
 
 fn check_tree(images: &ImageFiles<'_>) -> Result<(), BuildError> {
@@ -352,23 +379,4 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
     })
     .map_err(|source| BuildError::OldApply { folder: folder.to_owned(), source: Box::new(source) })?;
     Ok(())
-}
-
-impl BuiltRelease {
-    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release, `targets.json` and the roots of its
-    /// folder.
-    pub fn bundle(&self, path: &Path) -> Result<(), BuildError> {
-        let failed = |source| BuildError::Write { path: path.to_owned(), source };
-        let partial = path.with_extension("part");
-        let mut archive = tar::Builder::new(File::create(&partial).map_err(failed)?);
-        let blobs = self.release.blobs().map(|blob| blob.url.as_str());
-        let roots = load_roots(&self.folder)?;
-        let roots: Vec<_> = roots.iter().map(|SignedRoot { version, .. }| roots::file(*version)).collect();
-        let roots = roots.iter().map(String::as_str);
-        for name in [files::RELEASE, TARGETS_FILE].into_iter().chain(roots).chain(blobs) {
-            archive.append_path_with_name(self.folder.join(name), name).map_err(failed)?;
-        }
-        archive.into_inner().and_then(|file| file.sync_all()).map_err(failed)?;
-        fs::rename(&partial, path).map_err(failed)
-    }
 }

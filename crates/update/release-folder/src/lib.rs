@@ -1,4 +1,4 @@
-//! Creates signing keys, root metadata and releases: images packed, described and signed, in a folder for a server or a
+//! Creates signing keys, root metadata and releases: images packed, described and signed, and image files for new machines, in a folder for a server or a
 //! USB stick.
 //!
 //! Runs where images are built. Verifies the older releases that deltas are based on as a machine would.
@@ -6,7 +6,9 @@
 #![warn(missing_docs)]
 
 mod build;
+mod bundle;
 mod first_root;
+mod images;
 mod keys;
 mod password;
 mod publish;
@@ -19,6 +21,7 @@ pub use build::{
     BuildError, BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, build_release, releases_before,
 };
 pub use first_root::{FirstRoot, UnencryptedKeys, create_first_root, create_unencrypted};
+pub use images::{FinishedImage, FinishedImages, ImagesError, add_image_files, read_images};
 pub use keys::{GeneratedKeys, KeysError, SigningKey, existing_key_path, generate_keys, secret_key_path};
 pub use password::{Password, PasswordError, Passwords};
 pub use publish::{Publication, Unlock, targets_to_publish};

@@ -5,11 +5,14 @@ use std::io::Read as _;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use release::{MAX_RELEASE, Release, files};
+use release::{ImageList, MAX_RELEASE, Release, files};
 use tuf::{Root, Signer, Targets};
-use update_core::repository::{RepositoryError, TARGETS_FILE, add_release, next_targets, release_target};
+use update_core::repository::{
+    RepositoryError, TARGETS_FILE, add_images, add_release, images_target, next_targets, release_target,
+};
 use update_core::roots;
 
+use crate::images::{ImagesError, read_images};
 use crate::roots::latest_complete;
 use crate::sign::signed_part;
 use crate::targets::{
@@ -24,6 +27,8 @@ pub type Unlock<'a> = dyn FnMut() -> Result<(PathBuf, Box<dyn Signer>), TargetsE
 pub struct Publication<'a> {
     /// Folder of a release; `None` to publish the list alone.
     pub release: Option<&'a Path>,
+    /// The images in the release folder were added now: they may be signed. Otherwise release keys have signed them.
+    pub signs_images: bool,
     /// Folder of the keys, if there is one: a publisher without keys sends the list of the release folder.
     pub keys: Option<&'a Path>,
     /// The server's `targets.json`, if it has one.
@@ -70,7 +75,7 @@ pub fn targets_to_publish(
     publication: Publication<'_>,
     unlock: &mut Unlock<'_>,
 ) -> Result<(TargetsStatus, Vec<u8>), TargetsError> {
-    let Publication { release: release_folder, keys, server } = publication;
+    let Publication { release: release_folder, signs_images, keys, server } = publication;
     let folders: Vec<&Path> = keys.into_iter().chain(release_folder).collect();
     let roots = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
     let root = roots.into_iter().flatten().max_by_key(roots::version);
@@ -86,15 +91,17 @@ pub fn targets_to_publish(
         }
     }
     let all = || own.iter().chain(&server);
-    let release = release_folder.map(read_release).transpose()?;
-    if let Some((release, bytes)) = &release {
-        ensure_listed_somewhere(release, bytes, &all().collect::<Vec<_>>(), &root)?;
+    let release = release_folder.map(Contents::read).transpose()?;
+    if let Some(release) = &release {
+        release.ensure_listed(signs_images, &all().collect::<Vec<_>>(), &root)?;
     }
     let lists = |one: &&Candidate| {
-        let Some((release, bytes)) = &release else { return true };
-        let path = release_target(&release.board, &release.version);
-        let listed = one.verified.as_ref().and_then(|targets| targets.targets.get(&path));
-        listed.is_some_and(|listed| listed.verify(bytes).is_ok())
+        let targets = one.verified.as_ref();
+        release.as_ref().is_none_or(|release| {
+            let all_listed =
+                |targets| release.targets(true).all(|(path, bytes)| lists(targets, &path, bytes));
+            targets.is_some_and(all_listed)
+        })
     };
     let ready = all().filter(lists).find_map(|one| match one.follows(&root, server.as_ref()) {
         Ok(true) => Some(Ok(one)),
@@ -119,8 +126,11 @@ pub fn targets_to_publish(
         }
         None => next_targets(&root, None)?,
     };
-    if let Some((release, bytes)) = &release {
-        add_release(&mut next, release, bytes)?;
+    if let Some(contents) = &release {
+        add_release(&mut next, &contents.release, &contents.bytes)?;
+        if let Some((images, bytes)) = &contents.images {
+            add_images(&mut next, images, bytes)?;
+        }
     }
     let (key, signer) = unlock()?;
     ensure_listed(&key, &*signer, &root)?;
@@ -146,46 +156,97 @@ fn keep(one: &Candidate, own: &[Candidate], path: &Path, root: &Root) -> Result<
     Ok(())
 }
 
-fn read_release(folder: &Path) -> Result<(Release, Vec<u8>), TargetsError> {
-    let path = folder.join(files::RELEASE);
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_RELEASE as u64 + 1).read_to_end(&mut bytes));
-    read.map_err(|source| TargetsError::Read { path: path.clone(), source })?;
-    let release = Release::parse(&bytes).map_err(|source| TargetsError::Release { path, source })?;
-    Ok((release, bytes))
+/// Whether `targets` list these bytes at `path`.
+fn lists(targets: &Targets, path: &str, bytes: &[u8]) -> bool {
+    targets.targets.get(path).is_some_and(|listed| listed.verify(bytes).is_ok())
 }
 
-/// Fails unless release keys signed the release before: whoever publishes a folder does not look into it.
-fn ensure_listed_somewhere(
-    release: &Release,
-    bytes: &[u8],
-    candidates: &[&Candidate],
-    root: &Root,
-) -> Result<(), TargetsError> {
-    let path = release_target(&release.board, &release.version);
-    let mut is_other = false;
+/// The descriptions in a release folder.
+struct Contents {
+    release: Release,
+    bytes: Vec<u8>,
+    images: Option<(ImageList, Vec<u8>)>,
+}
+
+impl Contents {
+    fn read(folder: &Path) -> Result<Self, TargetsError> {
+        let path = folder.join(files::RELEASE);
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(MAX_RELEASE as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|source| TargetsError::Read { path: path.clone(), source })?;
+        let release = Release::parse(&bytes).map_err(|source| TargetsError::Release { path, source })?;
+        let images = read_images(folder)?;
+        if let Some((list, _)) = &images {
+            let foreign = |source| ImagesError::Foreign { record: folder.join(files::IMAGES), source };
+            list.ensure_of(&release).map_err(foreign)?;
+        }
+        Ok(Self { release, bytes, images })
+    }
+
+    /// Paths and bytes of the targets that list it, with those of its images or without.
+    fn targets(&self, with_images: bool) -> impl Iterator<Item = (String, &[u8])> {
+        let (board, version) = (&self.release.board, &self.release.version);
+        let images = self.images.as_ref().filter(|_| with_images);
+        let images = images.map(|(_, bytes)| (images_target(board, version), &**bytes));
+        std::iter::once((release_target(board, version), &*self.bytes)).chain(images)
+    }
+
+    /// Fails unless release keys signed the release before, and its images unless these may be signed now: whoever
+    /// publishes a folder does not look into it.
+    fn ensure_listed(
+        &self,
+        signs_images: bool,
+        candidates: &[&Candidate],
+        root: &Root,
+    ) -> Result<(), TargetsError> {
+        let release = release_target(&self.release.board, &self.release.version);
+        self.targets(!signs_images).try_for_each(|(path, bytes)| {
+            match place_of(&path, bytes, candidates, root)? {
+                Found::Listed => Ok(()),
+                found => Err(self.not_listed(path == release, found == Found::Other).into()),
+            }
+        })
+    }
+
+    fn not_listed(&self, is_release: bool, is_other: bool) -> RepositoryError {
+        let (version, board) = (self.release.version.clone(), self.release.board.clone());
+        match (is_release, is_other) {
+            (true, true) => RepositoryError::OtherRelease { version, board },
+            (true, false) => RepositoryError::NotListed { version, board },
+            (false, true) => RepositoryError::OtherImages { version, board },
+            (false, false) => RepositoryError::NoImages { version, board },
+        }
+    }
+}
+
+/// What release keys signed at a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Listed,
+    Other,
+    Nothing,
+}
+
+fn place_of(path: &str, bytes: &[u8], candidates: &[&Candidate], root: &Root) -> Result<Found, TargetsError> {
+    let mut found = Found::Nothing;
     for targets in candidates.iter().filter_map(|one| one.verified.as_ref()) {
-        match targets.targets.get(&path) {
-            Some(listed) if listed.verify(bytes).is_ok() => return Ok(()),
-            Some(_) => is_other = true,
-            None => {}
+        if lists(targets, path, bytes) {
+            return Ok(Found::Listed);
+        }
+        if targets.targets.contains_key(path) {
+            found = Found::Other;
         }
     }
     // Some of several release keys signed it.
     for one in candidates.iter().filter(|one| one.verified.is_none()) {
         let status = status_of(&one.path, &one.bytes, root)?;
-        let listed = status.targets.targets.get(&path).filter(|_| !status.signed_by.is_empty());
-        if listed.is_some_and(|listed| listed.verify(bytes).is_ok()) {
+        if !status.signed_by.is_empty() && lists(&status.targets, path, bytes) {
             status.ensure_complete()?;
         }
     }
-    let (version, board) = (release.version.clone(), release.board.clone());
-    Err(match is_other {
-        true => RepositoryError::OtherRelease { version, board },
-        false => RepositoryError::NotListed { version, board },
-    }
-    .into())
+    Ok(found)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,6 +12,7 @@ use tuf::{Cause, ListedSigner, MetadataError, Root, SignError, Signed, Signer, T
 use update_core::repository::{MAX_TARGETS, RepositoryError, TARGETS_FILE, next_targets};
 use update_core::roots::{self, Role};
 
+use crate::images::ImagesError;
 use crate::keys::{KeysError, SigningKey, secret_key_path, write_file};
 use crate::password::Passwords;
 use crate::roots::{RootError, latest_complete, load_roots};
@@ -54,6 +55,14 @@ pub enum TargetsError {
     Key { key: PathBuf, source: Box<dyn Error + Send + Sync> },
     #[error("cannot parse {path}")]
     Release { path: PathBuf, source: release::MetadataError },
+    #[error(transparent)]
+    Images(Box<ImagesError>),
+}
+
+impl From<ImagesError> for TargetsError {
+    fn from(error: ImagesError) -> Self {
+        Self::Images(Box::new(error))
+    }
 }
 
 impl From<RootError> for TargetsError {

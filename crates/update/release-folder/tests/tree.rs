@@ -32,8 +32,15 @@ fn build_version(folder: &Path, verity: Verity, version: &str, older: &[PathBuf]
         notes_url: None,
     };
     let images = ImageFiles { usr: &usr, uki: &uki, verity };
-    let spec =
-        ReleaseSpec { images, info, signer: secret.signer(), older, keys: &folder.join("keys"), level: 1 };
+    let spec = ReleaseSpec {
+        images,
+        info,
+        signer: secret.signer(),
+        older,
+        image_files: &[],
+        keys: &folder.join("keys"),
+        level: 1,
+    };
     build_release(&spec, &folder.join(version), &mut |_, _| ()).map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! `release.json`, the description of a version, and the files of keys.
+//! `release.json`, the description of a version, `images.json`, its image files, and the files of keys.
 //!
 //! A release lists every byte of an update; signed targets metadata lists its digest (crate `tuf`). Metadata is never
 //! re-encoded before it is verified.
@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod digest;
+mod images;
 mod json;
 mod keys;
 mod metadata;
@@ -13,6 +14,9 @@ mod name;
 mod secret_key;
 
 pub use digest::{Digest, DigestError};
+pub use images::{
+    ImageFile, ImageList, MAX_IMAGE_FILES, MAX_IMAGE_LIST, NotOfRelease, classic_names, image_name,
+};
 pub use json::{MetadataError, SCHEMA};
 pub use keys::{KeyError, PublicKeyBytes, public_key};
 pub use metadata::{Blob, Delta, Image, Images, MAX_RELEASE, Payload, Release, SEGMENTS, Verity};
@@ -24,4 +28,6 @@ pub use semver::Version;
 pub mod files {
     /// The description of a version.
     pub const RELEASE: &str = "release.json";
+    /// The image files of a version.
+    pub const IMAGES: &str = "images.json";
 }

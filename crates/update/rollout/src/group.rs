@@ -24,6 +24,16 @@ pub struct Channel {
     /// Versions that machines must not skip.
     #[serde(default)]
     pub floors: BTreeSet<Version>,
+    /// Versions that it had before, unless they were removed.
+    #[serde(default)]
+    pub earlier: BTreeSet<Version>,
+}
+
+impl Channel {
+    /// Whether it has a version, or had it.
+    pub fn has_had(&self, version: &Version) -> bool {
+        self.package.as_ref() == Some(version) || self.earlier.contains(version)
+    }
 }
 
 /// Machines that update by one policy.

@@ -33,7 +33,7 @@ pub use counts::Counts;
 pub use group::{Channel, Group, GroupState, Paused, PausedBy, Resumed, Rollout};
 pub use machine::{Failure, Grant, Machine, Status, StatusChange};
 pub use operate::OperateError;
-pub use package::{File, Package};
+pub use package::{File, Image, Images, Package};
 pub use policy::{Policy, PolicyError, Wave, Zones};
 pub use reason::Reason;
 pub use record::{LoadedRecord, RecordKey, Value};

@@ -12,7 +12,7 @@ use crate::counts::Counts;
 use crate::group::{Channel, Group, GroupState, PausedBy, Resumed, Rollout};
 use crate::limits::{APPS, FLOORS, FURTHER_FILES, ITEMS_PER_APP, NAME, TEXT};
 use crate::machine::Status;
-use crate::package::{Package, is_older};
+use crate::package::{Images, Package, is_older};
 use crate::policy::{Policy, PolicyError, Zones};
 use crate::record::RecordKey;
 use crate::state::{NewEntry, UpdateState, canonical_id};
@@ -117,7 +117,8 @@ impl UpdateState {
         let mut records = Vec::new();
         if !app.channels.contains_key(track) {
             let floors = std::collections::BTreeSet::new();
-            let channel = Channel { track: track.clone(), package: None, changed: now, floors };
+            let earlier = std::collections::BTreeSet::new();
+            let channel = Channel { track: track.clone(), package: None, changed: now, floors, earlier };
             app.channels.insert(track.clone(), channel);
             records.push(RecordKey::Channel(key.clone(), track.clone()));
         }
@@ -175,6 +176,34 @@ impl UpdateState {
         app.packages
             .remove(&package_key)
             .ok_or_else(|| OperateError::PackageNotFound(version.clone(), arch.to_owned()))?;
+        let mut records = Vec::new();
+        for channel in app.channels.values_mut().filter(|channel| channel.track.arch() == arch) {
+            if channel.earlier.remove(version) {
+                records.push(RecordKey::Channel(key.clone(), channel.track.clone()));
+            }
+        }
+        records.push(RecordKey::Package(key, package_key.0, package_key.1));
+        records.into_iter().for_each(|record| self.mark_changed(record, true));
+        Ok(())
+    }
+
+    /// Adds the images of a version. Where their files are may change.
+    ///
+    /// # Errors
+    /// The version does not exist or has other images, or there are too many files.
+    pub fn set_images(&mut self, app: &str, version: &Version, arch: &str, images: Images) -> OperateResult {
+        if images.files.len() > FURTHER_FILES {
+            return Err(OperateError::LimitExceeded { what: "files", limit: FURTHER_FILES });
+        }
+        let (key, app) = self.app_mut(app)?;
+        let package_key = (version.clone(), arch.to_owned());
+        let package = app.packages.get_mut(&package_key);
+        let package =
+            package.ok_or_else(|| OperateError::PackageNotFound(version.clone(), arch.to_owned()))?;
+        if package.images.as_ref().is_some_and(|known| known.list != images.list) {
+            return Err(OperateError::ContentsDiffer(version.clone()));
+        }
+        package.images = Some(images);
         self.mark_changed(RecordKey::Package(key, package_key.0, package_key.1), true);
         Ok(())
     }
@@ -200,6 +229,7 @@ impl UpdateState {
             return Ok(());
         }
         let before = std::mem::replace(&mut channel.package, to.cloned());
+        channel.earlier.extend(before.clone());
         channel.changed = now;
         let mut records = vec![RecordKey::Channel(key.clone(), track.clone())];
         for state in app.groups.values_mut().filter(|state| state.group.channel == *track) {

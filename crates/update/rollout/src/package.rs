@@ -1,6 +1,6 @@
 //! Packages: one version for one architecture, and its files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,37 @@ pub struct Package {
     /// Channels in which no machine gets it.
     #[serde(default)]
     pub blacklist: BTreeSet<String>,
+    /// For new machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
+}
+
+/// The image files of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// The signed list of them.
+    pub list: File,
+    /// At least one.
+    pub files: Vec<Image>,
+    /// Base URL of files that the server does not store.
+    #[serde(default)]
+    pub files_at: Option<String>,
+}
+
+/// A file that new machines are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Name, size and digest.
+    pub file: File,
+    /// The channel that its machines follow.
+    pub channel: String,
+    /// As the build names it.
+    pub format: String,
+    /// Further digests in hexadecimal, by the name of the algorithm; none if the server does not store the file.
+    #[serde(default)]
+    pub digests: BTreeMap<String, String>,
 }
 
 /// A file that machines fetch.
@@ -69,6 +100,11 @@ impl File {
 }
 
 impl Package {
+    /// Whether no machine of a channel gets it, although the channel has it or had it.
+    pub fn is_withdrawn_from(&self, channel: &str) -> bool {
+        self.banned.is_some() || self.blacklist.contains(channel)
+    }
+
     pub(crate) fn may_be_in(&self, channel: &str) -> bool {
         self.channels.is_empty() || self.channels.iter().any(|name| name == channel)
     }

@@ -3,7 +3,7 @@
 //! | file | keys | contents |
 //! |---|---|---|
 //! | `N.root.json` | root | [the keys](crate::roots) |
-//! | `N.targets.json` | release | `releases/BOARD/VERSION/release.json` of each version; delegates `channels/*/*` to the channel keys |
+//! | `N.targets.json` | release | `releases/BOARD/VERSION/release.json` of each version, `images.json` of those with images; delegates `channels/*/*` to the channel keys |
 //! | `N.channels.json` | channel | `channels/NAME/BOARD`: the release that a channel has |
 //! | `N.snapshot.json`, `timestamp.json` | channel | the current versions of these files |
 //!
@@ -12,7 +12,7 @@
 
 use std::num::NonZeroU64;
 
-use release::{Release, Version};
+use release::{ImageList, Release, Version};
 use serde::{Deserialize, Serialize};
 use tuf::{Date, Paths, Root, TargetFile, Targets};
 
@@ -55,6 +55,15 @@ pub enum RepositoryError {
         "targets.json lists another release of version {version} for {board}: published versions are immutable"
     )]
     OtherRelease { version: Version, board: String },
+    #[error(
+        "targets.json lists other images of version {version} for {board}: published versions are immutable"
+    )]
+    OtherImages { version: Version, board: String },
+    #[error(
+        "targets.json lists no images of version {version} for {board}: no release key signed this images.json \
+         (keelson publish --images does)"
+    )]
+    NoImages { version: Version, board: String },
     #[error("targets.json does not list version {version} for {board}")]
     NotListed { version: Version, board: String },
     #[error("the custom data of target {target} is invalid: {why}")]
@@ -84,6 +93,12 @@ impl ChannelTarget {
 #[must_use]
 pub fn release_target(board: &str, version: &Version) -> String {
     format!("releases/{board}/{version}/{}", release::files::RELEASE)
+}
+
+/// The target path of the list of a release's image files, if it has any.
+#[must_use]
+pub fn images_target(board: &str, version: &Version) -> String {
+    format!("releases/{board}/{version}/{}", release::files::IMAGES)
 }
 
 /// The target path of a channel.
@@ -120,6 +135,23 @@ pub fn add_release(targets: &mut Targets, release: &Release, bytes: &[u8]) -> Re
     if targets.targets.get(&path).is_some_and(|listed| *listed != new) {
         let (version, board) = (release.version.clone(), release.board.clone());
         return Err(RepositoryError::OtherRelease { version, board });
+    }
+    targets.targets.insert(path, new);
+    Ok(())
+}
+
+/// Lists the image files of a release, whose `images.json` has these bytes. Idempotent.
+///
+/// # Errors
+/// Other images of this version are listed, or the release is not.
+pub fn add_images(targets: &mut Targets, images: &ImageList, bytes: &[u8]) -> Result<(), RepositoryError> {
+    let (board, version) = (&images.board, &images.version);
+    if !targets.targets.contains_key(&release_target(board, version)) {
+        return Err(RepositoryError::NotListed { version: version.clone(), board: board.clone() });
+    }
+    let (path, new) = (images_target(board, version), TargetFile::of(bytes));
+    if targets.targets.get(&path).is_some_and(|listed| *listed != new) {
+        return Err(RepositoryError::OtherImages { version: version.clone(), board: board.clone() });
     }
     targets.targets.insert(path, new);
     Ok(())

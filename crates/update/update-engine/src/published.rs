@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use release::{Digest, Release, Version};
-use tuf::{MemoryStore, Root, role_type};
+use tuf::{MemoryStore, Root, Trusted, role_type};
 use update_core::method::Method;
 use update_core::repository::ChannelTarget;
 use update_core::roots::{self, Clock};
@@ -61,6 +61,26 @@ fn clock() -> Clock {
     Clock { now: now(), build_time: 0 }
 }
 
+/// The verified metadata of a server, and what a channel has.
+pub(crate) struct Newest {
+    pub trusted: Trusted,
+    channel: Option<ChannelTarget>,
+}
+
+/// Fetches and verifies the metadata. `files` is the URL of the application's files, without a final slash.
+pub(crate) fn newest(
+    files: &str,
+    spec: MachineSpec<'_>,
+    root: &[u8],
+    retry: RetryPolicy,
+    isolation: &Isolation,
+) -> Result<Newest, Failure> {
+    let metadata = Origin::at_url(&format!("{files}/metadata/"), retry, isolation);
+    let mut client = client(&metadata, fresh_store(root), clock());
+    let (trusted, channel) = refresh(&mut client, spec.channel, spec.board)?;
+    Ok(Newest { trusted, channel })
+}
+
 impl PublishedRelease {
     /// The current release of a channel. `files` is the URL of the application's files, `root` the trusted root file. With
     /// `version` that release, whether or not the channel has it.
@@ -72,10 +92,20 @@ impl PublishedRelease {
         retry: RetryPolicy,
         isolation: &Isolation,
     ) -> Result<Self, Failure> {
-        let base = files.trim_end_matches('/');
-        let metadata = Origin::at_url(&format!("{base}/metadata/"), retry, isolation);
-        let mut client = client(&metadata, fresh_store(root), clock());
-        let (trusted, channel) = refresh(&mut client, spec.channel, spec.board)?;
+        let files = files.trim_end_matches('/');
+        let newest = newest(files, spec, root, retry, isolation)?;
+        Self::of_newest(files, &newest, version, spec, (retry, isolation))
+    }
+
+    /// The release of a channel, or `version`, of verified metadata.
+    pub(crate) fn of_newest(
+        files: &str,
+        newest: &Newest,
+        version: Option<&Version>,
+        spec: MachineSpec<'_>,
+        (retry, isolation): (RetryPolicy, &Isolation),
+    ) -> Result<Self, Failure> {
+        let Newest { trusted, channel } = newest;
         let (version, channel) = match (version, channel) {
             (Some(version), _) => (version.clone(), None),
             (None, Some(channel)) => (channel.version.clone(), Some(channel)),
@@ -85,9 +115,9 @@ impl PublishedRelease {
             }
         };
         let listed = listed_by_version(&trusted.targets, spec.board, &version)?;
-        let origin = Origin::at_url(&format!("{base}/{}/{version}/", spec.channel), retry, isolation);
+        let origin = Origin::at_url(&format!("{files}/{}/{version}/", spec.channel), retry, isolation);
         let bytes = fetch_release(&origin)?;
-        Self::verified(origin, &bytes, (listed, channel.as_ref(), &trusted.root), spec, isolation)
+        Self::verified(origin, &bytes, (listed, channel, &trusted.root), spec, isolation)
     }
 
     /// The release in a folder, whose metadata is in the folder `metadata`: roots, and `targets.json` or, as a server stores it,

@@ -10,8 +10,8 @@ use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, Release, Verity, Version};
 use release_folder::{
-    BuildStep, BuiltRelease, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
-    latest_complete, load_roots, releases_before,
+    BuildStep, BuiltRelease, FinishedImages, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey,
+    build_release, latest_complete, load_roots, releases_before,
 };
 use serde_json::json;
 use tuf::Signer;
@@ -19,6 +19,7 @@ use update_core::roots::{Role, named_keys, version};
 
 use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
+use crate::finished_images::ImagesFlag;
 use crate::output;
 use crate::verbs::keys::password::PasswordFlags;
 use crate::verbs::keys::token::{self, Place};
@@ -48,6 +49,8 @@ pub struct Flags {
     /// Folder of an older release to build a delta from: its machines download only the difference; may be repeated
     #[arg(long, value_name = "DIR")]
     from: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesFlag,
     /// Sign the boot image for Secure Boot with this PEM key, as `image build` does
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -76,7 +79,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     // Checked before the build, so that it does not fail at the end.
     let (keys, key) = locations(flags)?;
     let signer = signer(flags, &key)?;
-    check_before(flags, &checkout, &keys, &key, &*signer)?;
+    let image_files = flags.images.read()?;
+    check_before(flags, &checkout, (&keys, &key, &*signer), &image_files)?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -97,6 +101,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         info: about,
         signer: &*signer,
         older: &flags.from,
+        image_files: &image_files,
         keys: &keys,
         level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
     };
@@ -106,6 +111,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         match doing {
             BuildStep::Full => step.set(format!("packing {percent} %")),
             BuildStep::Delta(from) => step.set(format!("delta from {from} {percent} %")),
+            BuildStep::Images => step.set(format!("copying images {percent} %")),
         }
     })?;
     let missing = made.targets.missing.as_deref();
@@ -160,9 +166,8 @@ fn locations(flags: &Flags) -> anyhow::Result<(PathBuf, PathBuf)> {
 fn check_before(
     flags: &Flags,
     checkout: &Path,
-    keys: &Path,
-    key: &Path,
-    signer: &dyn Signer,
+    (keys, key, signer): (&Path, &Path, &dyn Signer),
+    image_files: &[FinishedImages],
 ) -> anyhow::Result<()> {
     let root = latest_complete(keys)?.with_context(|| {
         format!("there is no complete root in {} (keelson keys --roots creates one)", keys.display())
@@ -175,6 +180,10 @@ fn check_before(
     let text = flags.version.as_ref().unwrap_or(&about.version);
     if let Ok(version) = text.parse() {
         releases_before(keys, &about.board, &version)?;
+    }
+    if let Some(other) = image_files.iter().find(|build| build.version != *text) {
+        let record = other.record.display();
+        bail!("{record} lists images of version {}, the release has version {text}", other.version);
     }
     Ok(())
 }

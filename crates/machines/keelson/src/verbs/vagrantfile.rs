@@ -9,6 +9,7 @@ use service::file::replace;
 
 use crate::context::Context;
 use crate::output;
+use crate::server_url::ServerUrl;
 
 const TEMPLATE: &str = include_str!("../../vagrant/Vagrantfile");
 /// Larger files are none of ours.
@@ -22,6 +23,9 @@ pub struct Flags {
     /// Where Vagrant looks for the box, a file or a catalog; by default it has to be added before
     #[arg(long, value_name = "URL")]
     box_url: Option<String>,
+    /// Channel server whose catalog lists the boxes of the channel; the box is then coreos-CHANNEL
+    #[arg(long, value_name = "URL", conflicts_with = "box_url")]
+    server: Option<ServerUrl>,
     /// File to write, or - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "Vagrantfile")]
     output: PathBuf,
@@ -31,7 +35,8 @@ pub struct Flags {
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let text = vagrantfile(&flags.channel, flags.box_url.as_deref());
+    let server = flags.server.as_ref().map(|url| url.to_string().trim_end_matches('/').to_owned());
+    let text = vagrantfile(&flags.channel, flags.box_url.as_deref(), server.as_deref());
     if flags.output == Path::new("-") {
         output::print(text)?;
         return Ok(ExitCode::SUCCESS);
@@ -50,7 +55,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let full = std::path::absolute(path).with_context(|| format!("cannot write {}", path.display()))?;
     replace(&full, text.as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))?;
     context.progress.note(&format!("{} written", path.display()));
-    if flags.box_url.is_none() {
+    if flags.box_url.is_none() && server.is_none() {
         let channel = &flags.channel;
         context.progress.note(&format!(
             "add the box, if it is new: keelson image build --channel {channel} --format box --out dist && \
@@ -61,9 +66,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn vagrantfile(channel: &str, box_url: Option<&str>) -> String {
-    let box_url = box_url.map_or_else(|| "nil".to_owned(), literal);
-    TEMPLATE.replace("@CHANNEL@", &literal(channel)).replace("@BOX_URL@", &box_url)
+fn vagrantfile(channel: &str, box_url: Option<&str>, server: Option<&str>) -> String {
+    let optional = |text: Option<&str>| text.map_or_else(|| "nil".to_owned(), literal);
+    TEMPLATE
+        .replace("@CHANNEL@", &literal(channel))
+        .replace("@BOX_URL@", &optional(box_url))
+        .replace("@BOX_SERVER@", &optional(server))
 }
 
 /// A Ruby string. Its escapes are Rust's, and `#` starts an interpolation.
@@ -77,9 +85,10 @@ mod tests {
 
     #[test]
     fn values_are_ruby_strings() {
-        let text = vagrantfile("a\"#{exit}\\", Some("http://127.0.0.1/#x"));
+        let text = vagrantfile("a\"#{exit}\\", Some("http://127.0.0.1/#x"), None);
         assert!(text.contains(r#"$update_channel = "a\"\#{exit}\\""#), "{text}");
         assert!(text.contains(r#"BOX_URL = "http://127.0.0.1/\#x""#), "{text}");
-        assert!(vagrantfile("beta", None).contains("BOX_URL = nil\n"));
+        assert!(text.contains("BOX_SERVER = nil\n"), "{text}");
+        assert!(vagrantfile("beta", None, None).contains("BOX_URL = nil\n"));
     }
 }

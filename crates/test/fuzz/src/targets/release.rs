@@ -1,6 +1,6 @@
-//! Files that a server delivers with a response: `release.json`, what a channel has, and files of keys.
+//! Files that a server delivers: `release.json`, `images.json`, what a channel has, and files of keys.
 
-use release::{Release, SecretKeyHeader, public_key};
+use release::{ImageList, Release, SecretKeyHeader, classic_names, image_name, public_key};
 use tuf::TargetFile;
 use update_core::repository::ChannelTarget;
 
@@ -21,6 +21,15 @@ const CHANNEL: &str =
 fn run(bytes: &[u8]) {
     if let Ok(release) = Release::parse(bytes) {
         assert_eq!(release.to_bytes().and_then(|bytes| Release::parse(&bytes)), Ok(release));
+    }
+    if let Ok(list) = ImageList::parse(bytes) {
+        for file in &list.files {
+            assert!(file.name.as_str().starts_with(&image_name(&list.version, &file.channel)));
+            assert_eq!(list.file(file.name.as_str()), Some(file), "names are unique");
+            let classic = classic_names(&list.version, file);
+            assert!(classic.iter().all(|name| name.starts_with("coreos_production_")));
+        }
+        assert_eq!(list.to_bytes().and_then(|bytes| ImageList::parse(&bytes)), Ok(list));
     }
     if let Ok(file) = serde_json::from_slice::<TargetFile>(bytes)
         && let Ok(channel) = ChannelTarget::of("channels/a/b", &file)
@@ -47,5 +56,15 @@ fn seeds() -> Vec<Vec<u8>> {
         payload("full"),
         payload("delta")
     );
-    [release.as_str(), CHANNEL, KEY].map(|text| text.as_bytes().to_vec()).to_vec()
+    let image = |suffix: &str| {
+        format!(
+            r#"{{"name":"keelson-1.2.3-a{suffix}","channel":"a","format":"f","size":1,"sha256":"{digest}","virtual_size":1}}"#
+        )
+    };
+    let images = format!(
+        r#"{{"schema":1,"board":"b","version":"1.2.3","root_hash":"{digest}","files":[{},{}]}}"#,
+        image(".raw.zst"),
+        image("-vagrant-virtualbox.box")
+    );
+    [release.as_str(), images.as_str(), CHANNEL, KEY].map(|text| text.as_bytes().to_vec()).to_vec()
 }

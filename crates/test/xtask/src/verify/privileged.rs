@@ -87,6 +87,14 @@ const CASES: [Case; 16] = [
         program: Some(("debsecan", "debsecan")),
     },
     Case {
+        about: "Vagrant's boxes",
+        target: &["--test", "updates"],
+        test: "images::vagrant_adds_and_updates_boxes_of_a_channel",
+        file: "crates/machines/keelson/tests/updates/images.rs",
+        root: None,
+        program: Some(("vagrant", "vagrant")),
+    },
+    Case {
         about: "page",
         target: &["--test", "page"],
         test: "a_config_is_pasted_judged_and_fixed",

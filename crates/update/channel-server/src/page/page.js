@@ -128,6 +128,18 @@ function groupCard(group) {
   return card;
 }
 
+// A link for each file that its channel serves.
+function imageLinks(images) {
+  const cell = element("td", null, "images");
+  for (const image of images) {
+    const link = element(image.url ? "a" : "span", `${image.channel} ${image.format}`, image.url ? "" : "soft");
+    if (image.url) link.href = image.url;
+    link.title = `${image.name}, ${size(image.size)}`;
+    cell.append(link, " ");
+  }
+  return cell;
+}
+
 function packageRow(one) {
   const row = element("tr");
   const name = one.arch === "amd64" ? one.version : `${one.version}@${one.arch}`;
@@ -139,7 +151,7 @@ function packageRow(one) {
     ? button("Ban", () => act("POST", path("packages", name, "ban"), { why: "from the web page" }))
     : button("Unban", () => act("DELETE", path("packages", name, "ban"))));
   row.append(version, element("td", one.board), element("td", size(one.size)),
-    element("td", one.channels.join(", ") || "all"), element("td", time(one.created)), change);
+    element("td", one.channels.join(", ") || "all"), imageLinks(one.images), element("td", time(one.created)), change);
   return row;
 }
 

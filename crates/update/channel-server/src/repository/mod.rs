@@ -20,8 +20,8 @@ use update_core::roots;
 
 pub use online::{EARLIEST, SignError};
 pub use targets::{
-    Before, ListedError, StoredTargets, TargetsError, check_listed, check_package, check_under, published,
-    successor,
+    Before, ListedError, StoredTargets, TargetsError, check_images, check_listed, check_package, check_under,
+    lists_images, published, successor,
 };
 
 use crate::roots::{RootError, Roots};

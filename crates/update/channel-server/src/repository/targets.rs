@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rollout::{Application, Package};
 use semver::Version;
 use tuf::{Cause, MetadataError, Mismatch, Root, Signed, Targets};
-use update_core::repository::{MAX_TARGETS, release_target};
+use update_core::repository::{MAX_TARGETS, images_target, release_target};
 use update_core::roots;
 
 use crate::roots::signed_part;
@@ -21,6 +21,10 @@ pub enum ListedError {
     NoTargets,
     #[error("targets.json version {targets} does not list version {version} for {board}")]
     NotListed { targets: u64, version: Version, board: String },
+    #[error("targets.json version {targets} does not list images of version {version} for {board}")]
+    NoImages { targets: u64, version: Version, board: String },
+    #[error("targets.json version {targets} lists another images.json of version {version} for {board}")]
+    OtherImages { targets: u64, version: Version, board: String },
     #[error("targets.json version {targets} lists another release.json of version {version} for {board}")]
     Other {
         targets: u64,
@@ -96,20 +100,25 @@ impl StoredTargets {
     }
 }
 
-/// A release of the state.
+/// A release of the state, or its images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedRelease {
     path: String,
     sha256: String,
 }
 
-/// The releases of an application.
+/// The releases of an application, and their images.
 pub fn published(app: &Application) -> Vec<PublishedRelease> {
     let release = |package: &Package| {
         let sha256 = package.release_sha256.clone()?;
         Some(PublishedRelease { path: release_target(&package.board, &package.version), sha256 })
     };
-    app.packages.values().filter_map(release).collect()
+    let images = |package: &Package| {
+        let sha256 = package.images.as_ref()?.list.sha256.clone();
+        Some(PublishedRelease { path: images_target(&package.board, &package.version), sha256 })
+    };
+    let packages = app.packages.values();
+    packages.clone().filter_map(release).chain(packages.filter_map(images)).collect()
 }
 
 /// The digest that targets list for a path.
@@ -155,6 +164,31 @@ pub fn check_package(targets: &Targets, package: &Package) -> Result<(), ListedE
             Err(ListedError::Other { targets: number, version, board, why })
         }
     }
+}
+
+/// Whether `targets` list the images of a version, whose `images.json` has this SHA-256.
+///
+/// # Errors
+/// They list none, or other ones.
+pub fn check_images(
+    targets: &Targets,
+    board: &str,
+    version: &Version,
+    list_sha256: &str,
+) -> Result<(), ListedError> {
+    let (number, listed) = (targets.header.version.get(), sha256(targets, &images_target(board, version)));
+    let (version, board) = (version.clone(), board.to_owned());
+    match listed {
+        Some(listed) if listed == list_sha256 => Ok(()),
+        Some(_) => Err(ListedError::OtherImages { targets: number, version, board }),
+        None => Err(ListedError::NoImages { targets: number, version, board }),
+    }
+}
+
+/// Whether `targets` list the images of a package, if it has any.
+pub fn lists_images(targets: &Targets, package: &Package) -> bool {
+    let Package { board, version, images, .. } = package;
+    images.as_ref().is_some_and(|images| check_images(targets, board, version, &images.list.sha256).is_ok())
 }
 
 /// Parses targets metadata that a client would accept under `root`. `now`: Unix time in seconds; 0 if expired metadata

@@ -6,6 +6,7 @@
     reason = "each test program uses a part; a test stops at what it did not expect"
 )]
 
+pub mod images;
 pub mod repository;
 pub mod roots;
 pub mod targets;

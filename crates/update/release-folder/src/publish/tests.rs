@@ -16,7 +16,7 @@ use crate::targets::{load_targets, sign_targets};
 
 const BOARD: &str = "amd64-usr";
 
-fn release(version: &str) -> Release {
+pub(crate) fn release(version: &str) -> Release {
     let image = |byte| Image { size: 4096, sha256: Digest([byte; 32]) };
     let blob = |name: &str| Blob { url: name.parse().unwrap(), size: 1, sha256: Digest([3; 32]) };
     Release {
@@ -92,12 +92,23 @@ impl Publisher {
         server: Option<&[u8]>,
         with_key: bool,
     ) -> Result<Vec<u8>, TargetsError> {
+        self.publish_images(release, server, with_key, false)
+    }
+
+    fn publish_images(
+        &self,
+        release: &Path,
+        server: Option<&[u8]>,
+        with_key: bool,
+        signs_images: bool,
+    ) -> Result<Vec<u8>, TargetsError> {
         let key = self.keys().join("release.key");
         let mut unlock = || match with_key {
             true => Ok((key.clone(), SigningKey::read(&key)?.into_signer())),
             false => Err(KeysError::Encrypted(key.clone()).into()),
         };
-        let publication = Publication { release: Some(release), keys: Some(self.keys()), server };
+        let publication =
+            Publication { release: Some(release), signs_images, keys: Some(self.keys()), server };
         let (status, bytes) = targets_to_publish(publication, &mut unlock)?;
         status.ensure_complete()?;
         Ok(bytes)
@@ -194,13 +205,67 @@ fn a_release_of_before_a_rotation_is_published_with_the_list_of_after_it() {
     let published = one.publish(&folder, None, false).unwrap();
     assert_eq!(published, fs::read(one.keys().join(TARGETS_FILE)).unwrap());
     // A publisher without keys.
-    let publication = Publication { release: Some(&folder), keys: None, server: None };
+    let publication = Publication { release: Some(&folder), signs_images: false, keys: None, server: None };
     let none = &mut || Err(KeysError::Encrypted("release.key".into()).into());
     let (_, bytes) = targets_to_publish(publication, none).unwrap();
     assert_eq!(bytes, fs::read(folder.join(TARGETS_FILE)).unwrap());
     // With the roots of the server, which has published this one already.
     add_root(&folder, &fs::read(one.keys().join("2.root.json")).unwrap()).unwrap();
     assert!(targets_to_publish(Publication { server: Some(&published), ..publication }, none).is_ok());
+}
+
+/// Writes the list of one image file, as `add_image_files` does.
+fn write_images(folder: &Path, size: u64) -> Vec<u8> {
+    let release = read(folder);
+    let file = release::ImageFile {
+        name: format!("keelson-{}-alpha.raw.zst", release.version).parse().unwrap(),
+        channel: "alpha".to_owned(),
+        format: "raw.zst".to_owned(),
+        size,
+        sha256: Digest([1; 32]),
+        virtual_size: 1,
+    };
+    let (board, version) = (release.board, release.version);
+    let root_hash = release.images.verity.root_hash;
+    let list = ImageList { schema: SCHEMA, board, version, root_hash, files: vec![file] };
+    let bytes = list.to_bytes().unwrap();
+    fs::write(folder.join("images.json"), &bytes).unwrap();
+    bytes
+}
+
+fn read(folder: &Path) -> Release {
+    Release::parse(&fs::read(folder.join("release.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn images_are_added_to_a_published_release_and_kept_by_others() {
+    let one = Publisher::new();
+    let two = one.copy();
+    let folder = one.release(&release("1.0.0"));
+    let server = one.publish(&folder, None, false).unwrap();
+    let bytes = write_images(&folder, 10);
+    // Attack: someone puts images into the folder before it is published.
+    let error = one.publish(&folder, Some(&server), true).unwrap_err().to_string();
+    assert!(error.contains("lists no images of version 1.0.0 for amd64-usr"), "{error}");
+    let with_images = one.publish_images(&folder, Some(&server), true, true).unwrap();
+    let path = images_target(BOARD, &"1.0.0".parse().unwrap());
+    let listed = |bytes: &[u8]| parse(Path::new("x"), bytes).unwrap().targets.get(&path).cloned();
+    assert_eq!(listed(&with_images), Some(TargetFile::of(&bytes)));
+    assert_eq!(one.publish(&folder, Some(&with_images), false).unwrap(), with_images, "no key is necessary");
+    // Another machine, whose list lacks them.
+    let second = two.release(&release("2.0.0"));
+    let merged = two.publish(&second, Some(&with_images), true).unwrap();
+    assert_eq!(listed(&merged), Some(TargetFile::of(&bytes)));
+    // Other images of the same version.
+    write_images(&folder, 11);
+    for signs_images in [false, true] {
+        let error = one.publish_images(&folder, Some(&merged), true, signs_images).unwrap_err().to_string();
+        assert!(error.contains("lists other images of version 1.0.0"), "{error}");
+    }
+    // Of another release.
+    fs::copy(folder.join("images.json"), second.join("images.json")).unwrap();
+    let error = causes(&two.publish_images(&second, Some(&merged), true, true).unwrap_err());
+    assert!(error.contains("of version 1.0.0, the release has version 2.0.0"), "{error}");
 }
 
 /// The second key signs the list in the release folder; publishing brings it to the folder of the keys.

@@ -41,6 +41,7 @@ pub fn package(version: &str) -> Package {
         created: START,
         banned: None,
         blacklist: BTreeSet::new(),
+        images: None,
     }
 }
 

@@ -174,6 +174,46 @@ fn published_versions_are_immutable() {
     assert_eq!((world.targets.targets.len(), world.targets.header.version.get()), (2, 3));
 }
 
+/// Machines that know nothing of images find the same release as without them.
+#[test]
+fn a_client_that_ignores_images_finds_the_release() {
+    let mut world = World::new();
+    let bytes = world.add("2.0.0");
+    let file = release::ImageFile {
+        name: "keelson-2.0.0-alpha.raw.zst".parse().unwrap(),
+        channel: "alpha".to_owned(),
+        format: "raw.zst".to_owned(),
+        size: 1,
+        sha256: release::Digest([1; 32]),
+        virtual_size: 1,
+    };
+    let root_hash = release().images.verity.root_hash;
+    let (board, files) = ("amd64-usr".to_owned(), vec![file]);
+    let images = ImageList { schema: release::SCHEMA, board, version: version("2.0.0"), root_hash, files };
+    let list = images.to_bytes().unwrap();
+    let other = ImageList { version: version("2.1.0"), ..images.clone() };
+    let missing = add_images(&mut world.targets, &other, b"other").unwrap_err();
+    assert!(missing.to_string().contains("does not list version 2.1.0"), "{missing}");
+    add_images(&mut world.targets, &images, &list).unwrap();
+    add_images(&mut world.targets, &images, &list).unwrap();
+    let changed = add_images(&mut world.targets, &images, b"other").unwrap_err();
+    assert!(changed.to_string().contains("other images of version 2.0.0 for amd64-usr"), "{changed}");
+
+    world.publish(&[has("alpha", "2.0.0", &[])]);
+    assert_eq!(world.channel("alpha").unwrap(), has("alpha", "2.0.0", &[]).target);
+    assert_eq!(
+        world.targets.targets[&release_target("amd64-usr", &version("2.0.0"))],
+        TargetFile::of(&bytes)
+    );
+    // The next release keeps them.
+    world.add("2.1.0");
+    let path = images_target("amd64-usr", &version("2.0.0"));
+    assert_eq!(
+        (&*path, &world.targets.targets[&path]),
+        ("releases/amd64-usr/2.0.0/images.json", &TargetFile::of(&list))
+    );
+}
+
 #[test]
 fn targets_follow_a_rotation_of_the_channel_key() {
     let mut world = World::new();

@@ -32,7 +32,7 @@ pub struct Publish {
 /// The key that signs the list of releases again, if the server's has other ones.
 #[derive(Debug, clap::Args)]
 pub struct ReleaseKey {
-    /// Release key, a file or the pkcs11: URI of a key on a token, used only if others published since the list of releases
+    /// Release key, a file or the pkcs11: URI of a key on a token, used only if images are added, or others published since the list of releases
     /// was signed [default: that in the folder of the keys]
     #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
@@ -80,7 +80,8 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     let folder = flags.from.folder()?;
     ensure_complete(&latest_status(&folder)?)?;
     let server = UpdateServer::open(context, &flags.reached)?;
-    let sent = send(context, &server, &flags.release_key, Folders { keys: Some(&folder), release: None })?;
+    let folders = Folders { keys: Some(&folder), release: None, signs_images: false };
+    let sent = send(context, &server, &flags.release_key, folders)?;
     if context.json {
         return output::print_json(&sent);
     }
@@ -90,16 +91,18 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     ))
 }
 
-/// Sends what verifies a release: the roots, and a list that has it.
+/// Sends what verifies a release: the roots, and a list that has it. With `signs_images` the release key also signs its
+/// images, if nobody did.
 pub fn publish_release(
     context: &Context,
     server: &UpdateServer,
     release_key: &ReleaseKey,
     release: &Path,
+    signs_images: bool,
 ) -> anyhow::Result<()> {
     let keys = folder()?;
     let keys = is_same_product(&keys, release)?.then_some(&*keys);
-    send(context, server, release_key, Folders { keys, release: Some(release) })?;
+    send(context, server, release_key, Folders { keys, release: Some(release), signs_images })?;
     Ok(())
 }
 
@@ -120,6 +123,7 @@ fn is_same_product(keys: &Path, release: &Path) -> anyhow::Result<bool> {
 struct Folders<'a> {
     keys: Option<&'a Path>,
     release: Option<&'a Path>,
+    signs_images: bool,
 }
 
 /// Sends the roots in order, the last one with the list of releases. Returns the server's last response.
@@ -132,7 +136,7 @@ fn send(
     let known = server.get(&["keys"], &[])?;
     let versions: Vec<u64> =
         known["versions"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-    let Folders { keys, release } = folders;
+    let Folders { keys, release, signs_images } = folders;
     for folder in keys.into_iter().chain(release) {
         fetch_roots(server, folder, versions.last().copied().unwrap_or(0))?;
     }
@@ -140,7 +144,7 @@ fn send(
         Some(version) => server.metadata(&format!("{version}.{TARGETS_FILE}"))?,
         None => None,
     };
-    let publication = Publication { release, keys, server: published.as_deref() };
+    let publication = Publication { release, signs_images, keys, server: published.as_deref() };
     let (status, targets) = targets_to_publish(publication, &mut || release_key.unlock(keys))?;
     status.ensure_complete().context("a release key must sign the list of releases (keelson keys sign)")?;
     let newest =

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use release::files;
 use release_folder::{
     TargetsError, TargetsStatus, latest_complete, merge_targets_signatures, refresh_targets, sign_targets,
     sign_targets_with, targets_status,
 };
 use serde_json::{Value, json};
+use tuf::Targets;
 use update_core::repository::TARGETS_FILE;
 
 use super::password::KnownPasswords;
@@ -80,10 +82,15 @@ pub fn needs_signature(list: &TargetsStatus) -> bool {
     !list.is_complete() || !list.is_current
 }
 
+/// The paths of the targets with this file name.
+fn listed<'a>(targets: &'a Targets, name: &'a str) -> impl Iterator<Item = &'a String> {
+    targets.targets.keys().filter(move |path| path.rsplit('/').next() == Some(name))
+}
+
 /// One or two lines about its version, releases and signatures.
 pub fn line(list: &TargetsStatus) -> String {
     let TargetsStatus { targets, signed_by, missing, is_current, root, .. } = list;
-    let count = targets.targets.len();
+    let count = listed(targets, files::RELEASE).count();
     let releases = if count == 1 { "1 release".to_owned() } else { format!("{count} releases") };
     let names: Vec<_> = signed_by.iter().map(|name| name.as_str()).collect();
     let names = if names.is_empty() { "no release key".to_owned() } else { names.join(", ") };
@@ -100,7 +107,8 @@ pub fn line(list: &TargetsStatus) -> String {
 pub fn to_json(list: &TargetsStatus) -> Value {
     json!({
         "path": list.path, "version": list.targets.header.version,
-        "releases": list.targets.targets.keys().collect::<Vec<_>>(), "signed_by": list.signed_by,
+        "releases": listed(&list.targets, files::RELEASE).collect::<Vec<_>>(),
+        "images": listed(&list.targets, files::IMAGES).collect::<Vec<_>>(), "signed_by": list.signed_by,
         "missing": list.missing, "current": list.is_current,
     })
 }

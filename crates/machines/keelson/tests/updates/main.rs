@@ -3,6 +3,8 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod images;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -33,8 +35,13 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = keelson(folder)
             .args(["serve-updates", "--listen", "127.0.0.1:0", "--json"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
