@@ -9,3 +9,4 @@ pub mod dhcp;
 mod limits;
 pub mod machine;
 pub mod query;
+pub mod tftp;

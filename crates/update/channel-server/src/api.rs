@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use http_server::file::CHUNKS_AHEAD;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use release::FileName;
@@ -20,7 +21,7 @@ use crate::body::{HttpResponse, json as json_response};
 use crate::endpoint::Change;
 use crate::files::FilesError;
 use crate::keys_api;
-use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
+use crate::limits::CHUNK_TIMEOUT;
 use crate::release_id::ReleaseId;
 use crate::repository::check_package;
 use crate::server::{Server, now, zones};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http_server::file::CHUNK_BYTES;
 use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
 use semver::Version;
@@ -18,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tuf::Targets;
 
-use crate::limits::{CHUNK_BYTES, FILE_BYTES};
+use crate::limits::FILE_BYTES;
 use crate::release_id::{RELEASES, ReleaseId};
 use crate::repository::{ListedError, check_listed};
 
