@@ -36,3 +36,37 @@ pub const TFTP_TRANSFERS_PER_CLIENT: usize = 4;
 pub const TFTP_READ_AHEAD: u64 = 128;
 /// Time of a whole TFTP transfer.
 pub const TFTP_DURATION: Duration = Duration::from_secs(3600);
+/// Files in the folder of images.
+pub const FOLDER_FILES: usize = 4096;
+/// Bytes of the name of a file.
+pub const NAME_BYTES: usize = 120;
+/// Bytes of a file of rules.
+pub const RULES_BYTES: usize = 1 << 20;
+/// Rules.
+pub const RULES: usize = 4096;
+/// SSH keys of a rule.
+pub const SSH_KEYS: usize = 16;
+/// Bytes of the kernel's command line on x86.
+pub const COMMAND_LINE_BYTES: usize = 2047;
+/// Machines whose progress is remembered.
+pub const MACHINES: usize = 1024;
+/// Steps of a boot.
+pub const STAGES: usize = 32;
+/// Characters of a step's detail.
+pub const DETAIL_BYTES: usize = 120;
+/// Seconds after which another offer belongs to another boot.
+pub const OFFER_AGE: u64 = 300;
+/// Machines that are recorded as installed.
+pub const INSTALLED: usize = 4096;
+/// Bytes of user-data.
+pub const USER_DATA_BYTES: usize = 2 << 20;
+/// Concurrent downloads by HTTP.
+pub const DOWNLOADS: usize = 256;
+/// Concurrent connections of HTTP; further ones wait.
+pub const CONNECTIONS: usize = 1024;
+/// Time of a request's header.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two chunks of a file.
+pub const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+/// For responses in progress at shutdown.
+pub const GRACE: Duration = Duration::from_secs(2);

@@ -93,6 +93,31 @@ pub enum Ignored {
     NoAddress,
 }
 
+impl Ignored {
+    /// A short name, for counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Type => "type",
+            Self::OtherServer => "other-server",
+            Self::NotNetboot => "not-netboot",
+            Self::Disk => "disk",
+            Self::Architecture(_) => "architecture",
+            Self::NoBiosLoader | Self::NoEfiLoader => "no-loader",
+            Self::NoUki => "no-uki",
+            Self::LongFile => "long-file",
+            Self::NoAddress => "no-address",
+        }
+    }
+
+    /// Whether the operator has something to do.
+    #[must_use]
+    pub fn is_problem(self) -> bool {
+        !matches!(self, Self::Reply | Self::Type | Self::OtherServer | Self::NotNetboot | Self::Disk)
+    }
+}
+
 /// What a client loads first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BootFile {
@@ -123,6 +148,12 @@ fn boot_file(client: Client, server: &Server, selection: &Selection) -> Result<B
     // The option has room for more; firmware reads one or the other.
     let longest = if class == HTTP_CLASS { usize::from(u8::MAX) } else { FILE_BYTES };
     if name.len() > longest { Err(Ignored::LongFile) } else { Ok(BootFile { name, class, vendor }) }
+}
+
+/// Why a client gets no boot file.
+#[must_use]
+pub fn problem(client: Client, server: &Server, selection: &Selection) -> Option<Ignored> {
+    boot_file(client, server, selection).err()
 }
 
 /// URL of a file of the server.
