@@ -9,8 +9,10 @@
 pub mod catalog;
 pub mod dhcp;
 pub mod dhcp_server;
+pub mod dnsmasq;
 pub mod http;
 pub mod installed;
+pub mod interface;
 mod lease_file;
 mod limits;
 pub mod machine;

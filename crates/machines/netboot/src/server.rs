@@ -89,7 +89,6 @@ pub enum Reported {
 
 /// A server.
 pub struct Server {
-    /// What DHCP's answers contain.
     pub(crate) dhcp: reply::Server,
     pub(crate) lab: Option<LabNetwork>,
     /// Downloads in progress.
@@ -129,12 +128,7 @@ impl Server {
             Some(path) => RulesSource::File(Reloading::new(vec![path.clone()], move || read_rules(&path))?),
         };
         let loaders = Loaders::find(&settings.ipxe);
-        let dhcp = reply::Server {
-            address: settings.address,
-            url: url(settings.address, settings.http_port),
-            bios_loader: loaders.bios().map(str::to_owned),
-            efi_loader: loaders.efi().map(str::to_owned),
-        };
+        let dhcp = dhcp_contents(settings.address, settings.http_port, &loaders);
         let lab = settings.lab.map(|(range, network)| {
             let file = LeaseFile::new(&settings.state);
             let leases = Leases::new(range, settings.address).with_records(&file.read()?);
@@ -346,10 +340,19 @@ fn resolve(image: &ImageChoice, catalog: &Catalog) -> Target {
     }
 }
 
-/// The base of all URLs.
+/// What DHCP's answers contain.
 #[must_use]
-pub fn url(address: Ipv4Addr, port: u16) -> String {
-    if port == 80 { format!("http://{address}") } else { format!("http://{address}:{port}") }
+pub fn dhcp_contents(address: Ipv4Addr, http_port: u16, loaders: &Loaders) -> reply::Server {
+    reply::Server {
+        address,
+        url: if http_port == 80 {
+            format!("http://{address}")
+        } else {
+            format!("http://{address}:{http_port}")
+        },
+        bios_loader: loaders.bios().map(str::to_owned),
+        efi_loader: loaders.efi().map(str::to_owned),
+    }
 }
 
 /// Unix time in seconds.

@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 18] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -77,6 +77,30 @@ const CASES: [Case; 15] = [
         file: "crates/machines/keelson/tests/cves/debsecan.rs",
         root: None,
         program: Some(("debsecan", "debsecan")),
+    },
+    Case {
+        about: "proxy DHCP",
+        target: &["--test", "netboot"],
+        test: "a_proxy_boots_machines_of_a_network",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("ip", "iproute2")),
+    },
+    Case {
+        about: "lab network",
+        target: &["--test", "netboot"],
+        test: "a_lab_network_has_addresses_that_outlive_the_server",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("ip", "iproute2")),
+    },
+    Case {
+        about: "dnsmasq",
+        target: &["--test", "netboot"],
+        test: "dnsmasq_with_the_printed_settings_offers_the_same",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("dnsmasq", "dnsmasq-base")),
     },
     Case {
         about: "page",
