@@ -76,6 +76,12 @@ impl Uuid {
         digits[8..].copy_from_slice(&rest);
         Self(digits)
     }
+
+    /// Whether firmware has it instead of a UUID of its own.
+    #[must_use]
+    pub fn is_placeholder(self) -> bool {
+        self.0 == [0; 16] || self.0 == [0xff; 16]
+    }
 }
 
 impl fmt::Display for Uuid {

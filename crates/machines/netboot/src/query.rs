@@ -45,13 +45,21 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()).filter(|(_, value)| !value.is_empty()) {
             match &*name {
                 "mac" => query.mac = Some(value.parse().map_err(QueryError::Mac)?),
-                "uuid" => query.uuid = value.parse().ok(),
+                "uuid" => query.uuid = value.parse().ok().filter(|uuid: &Uuid| !uuid.is_placeholder()),
                 "serial" => query.serial = value.parse().ok(),
                 "hostname" => query.host_name = value.parse().ok(),
                 _ => {}
             }
         }
         Ok(query)
+    }
+
+    /// A machine that reports everything, to try templates.
+    #[must_use]
+    pub fn sample() -> Self {
+        let mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        let (uuid, label) = (Uuid::from_smbios([1; 16]), "sample".parse::<Label>().ok());
+        Self { mac: Some(mac), uuid: Some(uuid), serial: label.clone(), host_name: label }
     }
 
     /// What rules match.
@@ -91,6 +99,7 @@ mod tests {
             "mac=52-54-00-12-34-56&uuid=6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54&serial=A%201&hostname=core-01",
         );
         check("mac=52:54:00:12:34:56&uuid=Not%20Set", "mac=52-54-00-12-34-56");
+        check("uuid=00000000-0000-0000-0000-000000000000", "");
         check("serial=%22a%0Ab&hostname=", "");
         check("serial=%22%24%7Bx%7D%26%27", "serial=%22%24%7Bx%7D%26%27");
     }

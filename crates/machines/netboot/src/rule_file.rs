@@ -6,7 +6,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::limits::{RULES_BYTES, USER_DATA_BYTES};
+use crate::query::Query;
 use crate::rules::{Rules, RulesError};
+use crate::user_data;
 
 /// Why rules cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,7 @@ fn check_user_data(path: &Path) {
     match read_limited(path, USER_DATA_BYTES) {
         Err(error) => tracing::warn!(%file, %error, "cannot read user-data"),
         Ok(text) => {
+            let text = user_data::render(&text, &Query::sample(), "http://192.0.2.1");
             let errors = cloudinit::validate(&text).into_iter();
             for finding in errors.filter(|finding| finding.kind == cloudinit::Severity::Error) {
                 tracing::warn!("{file}:{}:{}: {}", finding.line, finding.column, finding.message);

@@ -75,5 +75,5 @@ fn firmware(architectures: &[u8], class: &[u8]) -> Firmware {
 pub fn uuid(packet: &Packet) -> Option<Uuid> {
     let [0, bytes @ ..] = packet.options.get(&option::UUID)?.as_slice() else { return None };
     let bytes: [u8; 16] = bytes.try_into().ok()?;
-    (bytes != [0; 16] && bytes != [0xff; 16]).then(|| Uuid::from_smbios(bytes))
+    Some(Uuid::from_smbios(bytes)).filter(|uuid| !uuid.is_placeholder())
 }
