@@ -1,6 +1,6 @@
 //! Connection handling of a small HTTP server: a connection limit, a header timeout, and a graceful shutdown.
 //!
-//! Independent of what is served. [`file`] and [`range`] are for servers of files.
+//! Independent of what is served. [`mod@file`] and [`range`] are for servers of files.
 
 #![warn(missing_docs)]
 

@@ -17,7 +17,7 @@ use release_folder::KeysError;
 
 use crate::channel_image::ChannelImageError;
 use crate::cli::Cli;
-use crate::verbs::serve_netboot::ListenError;
+use crate::listen_error::ListenError;
 use crate::verbs::serve_updates::OfflineKeyOnServer;
 
 const EXIT_FAILURE: u8 = 1;

@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod global;
 mod image;
+mod listen_error;
 mod machine_tools;
 mod output;
 mod server_url;

@@ -107,7 +107,7 @@ pub struct Step<'a> {
     pub from: Option<IpAddr>,
 }
 
-/// All machines that were seen, at most [`MACHINES`]: the one that was silent for longest is forgotten.
+/// The machines that were seen. Beyond their limit the one that was silent for longest is forgotten.
 #[derive(Debug, Default)]
 pub struct Machines {
     all: BTreeMap<Mac, Machine>,

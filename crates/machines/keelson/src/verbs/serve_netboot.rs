@@ -1,6 +1,5 @@
 //! `keelson serve-netboot`: runs the netboot server of the crate `netboot`.
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,12 +21,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::context::Context;
 use crate::failure::UsageError;
-use crate::output;
+use crate::listen_error::ListenError;
+use crate::{machine_tools, output};
 
 /// Below the state folder.
 const FOLDER: &str = "netboot";
-/// Where Debian's package has iPXE's programs.
-const IPXE: &str = "/usr/lib/ipxe";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -43,9 +41,9 @@ pub struct Flags {
     /// This host's address at which machines reach the server [default: the only one that is not on the loopback]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Ipv4Addr>,
-    /// Folder of iPXE's programs
-    #[arg(long, value_name = "DIR", default_value = IPXE)]
-    ipxe: PathBuf,
+    /// Folder of iPXE's programs [default: /usr/lib/ipxe, or that of the checkout's tools]
+    #[arg(long, value_name = "DIR")]
+    ipxe: Option<PathBuf>,
     /// Folder of installed machines and leases [default: netboot in the state folder]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -72,56 +70,25 @@ pub struct Flags {
     print_dnsmasq: bool,
 }
 
-/// A port that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {protocol} port {port}, for {what}")]
-pub struct ListenError {
-    what: &'static str,
-    protocol: &'static str,
-    port: u16,
-    source: io::Error,
-}
-
-impl ListenError {
-    fn udp(what: &'static str, port: u16) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { what, protocol: "UDP", port, source }
-    }
-
-    pub fn hint(&self) -> Option<String> {
-        let (flag, options) = match self.what {
-            "HTTP" => ("--http-port PORT selects another one", "-ltnp"),
-            "TFTP" => ("--tftp-port PORT with --no-dhcp selects another one", "-lunp"),
-            _ => ("--no-dhcp leaves DHCP to it (--print-dnsmasq)", "-lunp"),
-        };
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => {
-                Some(format!("`ss {options} 'sport = :{}'` as root shows the process; {flag}", self.port))
-            }
-            io::ErrorKind::PermissionDenied => Some(
-                "run it as root, or without its privileged ports: --no-dhcp --tftp-port 6969 (--print-dnsmasq prints the \
-                 settings of a DHCP server that refers machines to it)"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
-
 /// Serves until it is interrupted.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let all = interfaces().context("cannot list the addresses of this host")?;
     let interface = choose(&all, flags.address).map_err(|error| UsageError(error.to_string()))?;
+    let (ipxe, _tools) = match &flags.ipxe {
+        Some(ipxe) => (std::path::absolute(ipxe).context("--ipxe")?, None),
+        None => machine_tools::ipxe(context).map(|(ipxe, tools)| (ipxe, Some(tools)))?,
+    };
     let images = match &flags.images {
         Some(images) if !flags.print_dnsmasq => images,
         _ => {
-            let loaders = Loaders::find(&flags.ipxe);
+            let loaders = Loaders::find(&ipxe);
             let contents = dhcp_contents(interface.address, flags.http_port, &loaders);
-            output::print(dnsmasq::settings(&contents, &interface, flags.tftp_port, &flags.ipxe))?;
+            output::print(dnsmasq::settings(&contents, &interface, flags.tftp_port, &ipxe))?;
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let mut settings = settings(context, flags, &interface, images)?;
+    let mut settings = settings(context, flags, &interface, images, ipxe)?;
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("netboot", LevelFilter::INFO)
@@ -131,8 +98,9 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::open(flags, &interface).await?;
     // 0 stands for any free port.
     settings.http_port = sockets.http.local_addr()?.port();
+    let ipxe = settings.ipxe.clone();
     let server = Arc::new(Server::open(settings, report(context.json))?);
-    announce(context, flags, images, &server, &sockets)?;
+    announce(context, flags, (images, &ipxe), &server, &sockets)?;
     sockets.serve(&server, &stop).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -142,6 +110,7 @@ fn settings(
     flags: &Flags,
     interface: &Interface,
     images: &Path,
+    ipxe: PathBuf,
 ) -> anyhow::Result<Settings> {
     let lab = flags.dhcp.map(|range| {
         range
@@ -158,7 +127,7 @@ fn settings(
         address: interface.address,
         http_port: flags.http_port,
         images: absolute(images)?,
-        ipxe: absolute(&flags.ipxe)?,
+        ipxe,
         rules: flags.rules.as_deref().map(absolute).transpose()?,
         user_data: flags.user_data.as_deref().map(absolute).transpose()?,
         state: flags.state.clone().unwrap_or_else(|| context.state_dir.join(FOLDER)),
@@ -180,13 +149,11 @@ impl Sockets {
         let address = interface.address;
         let tftp = UdpSocket::bind((address, flags.tftp_port)).await;
         let http = TcpListener::bind((address, flags.http_port)).await;
-        let http_error =
-            |source| ListenError { what: "HTTP", protocol: "TCP", port: flags.http_port, source };
         Ok(Self {
             dhcp: if flags.no_dhcp { None } else { Some(dhcp(SERVER_PORT)?) },
             boot: if flags.no_dhcp || flags.dhcp.is_some() { None } else { Some(dhcp(BOOT_PORT)?) },
             tftp: tftp.map_err(ListenError::udp("TFTP", flags.tftp_port))?,
-            http: http.map_err(http_error)?,
+            http: http.map_err(ListenError::tcp("HTTP", flags.http_port))?,
         })
     }
 
@@ -208,7 +175,7 @@ impl Sockets {
 fn announce(
     context: &Context,
     flags: &Flags,
-    images: &Path,
+    (images, ipxe): (&Path, &Path),
     server: &Server,
     sockets: &Sockets,
 ) -> anyhow::Result<()> {
@@ -240,7 +207,7 @@ fn announce(
         note(&format!(
             "warning: {} lacks undionly.kpxe, snponly.efi or ipxe.efi: firmware without iPXE cannot boot (apt-get install \
              ipxe, or --ipxe DIR)",
-            flags.ipxe.display()
+            ipxe.display()
         ));
     }
     match mode {

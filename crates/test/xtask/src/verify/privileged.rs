@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -131,6 +131,14 @@ const CASES: [Case; 18] = [
         target: &["--test", "page"],
         test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "netboot page",
+        target: &["--test", "page"],
+        test: "an_operator_watches_a_machine_boot",
+        file: "crates/machines/netboot/tests/page.rs",
         root: None,
         program: Some(BROWSER),
     },
