@@ -1,8 +1,12 @@
 //! Connection handling of a small HTTP server: a connection limit, a header timeout, and a graceful shutdown.
 //!
-//! Independent of what is served.
+//! Independent of what is served. [`mod@file`] and [`range`] are for servers of files.
 
 #![warn(missing_docs)]
+
+pub mod body;
+pub mod file;
+pub mod range;
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -45,7 +45,14 @@ pub struct Substituted<'text> {
 
 /// Replaces all tokens; the escaped `\$token` becomes `$token`.
 pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substituted<'text> {
-    let tokens = addresses.entries();
+    substitute_tokens(text, &addresses.entries().map(|(token, _, value)| (token, value)))
+}
+
+/// As [`substitute`], for other tokens. If one token begins with another, the longer one comes first.
+pub fn substitute_tokens<'text>(
+    text: &'text [u8],
+    tokens: &[(&'static str, Option<&str>)],
+) -> Substituted<'text> {
     let mut out: Option<Vec<u8>> = None;
     let mut unknown = Vec::new();
     let (mut copied, mut at, mut line) = (0, 0, 1);
@@ -56,8 +63,7 @@ pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substitute
             at += 1;
             continue;
         }
-        let Some((token, _, value)) =
-            tokens.iter().find(|(token, ..)| text[at..].starts_with(token.as_bytes()))
+        let Some((token, value)) = tokens.iter().find(|(token, _)| text[at..].starts_with(token.as_bytes()))
         else {
             at += 1;
             continue;

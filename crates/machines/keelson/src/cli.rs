@@ -93,6 +93,13 @@ pub enum Verb {
         keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --key /srv/keys/channel.key \\\n    \
         --public-url https://updates.example.net")]
     ServeUpdates(verbs::serve_updates::Flags),
+    /// Boot machines from the network: proxy DHCP or DHCP, TFTP, HTTP, and a web page of their progress
+    #[command(after_help = "Examples:\n  sudo keelson serve-netboot --images dist --user-data user-data\n  \
+        sudo keelson serve-netboot --images dist --rules netboot.toml --address 10.9.0.1\n  \
+        sudo keelson serve-netboot --images dist --address 10.9.0.1 --dhcp 10.9.0.100-10.9.0.199\n  \
+        keelson serve-netboot --images dist --no-dhcp --tftp-port 6969\n  \
+        keelson serve-netboot --images dist --print-dnsmasq >/etc/dnsmasq.d/keelson.conf")]
+    ServeNetboot(verbs::serve_netboot::Flags),
     /// Publish a version to a channel
     #[command(after_help = "Examples:\n  keelson publish --channel alpha target/releases/9999.2.0\n  \
         keelson publish --channel beta 9999.2.0\n  \

@@ -17,6 +17,7 @@ use release_folder::KeysError;
 
 use crate::channel_image::ChannelImageError;
 use crate::cli::Cli;
+use crate::listen_error::ListenError;
 use crate::verbs::serve_updates::OfflineKeyOnServer;
 
 const EXIT_FAILURE: u8 = 1;
@@ -120,6 +121,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 online.display(),
                 online.file_name().unwrap_or_default().display(),
             ));
+        }
+        if let Some(hint) = cause.downcast_ref().and_then(ListenError::hint) {
+            return Some(hint);
         }
         if cause.is::<crate::image::NoData>() {
             return Some("keelson image cves --refresh downloads it; --data uses another file".to_owned());

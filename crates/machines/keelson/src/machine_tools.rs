@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use image::build::{LockedTools, Options};
 use machines::cluster::BackendKind;
+use netboot::catalog::Loaders;
 
 use crate::checkout::find_checkout;
 use crate::context::Context;
@@ -13,6 +14,8 @@ use crate::context::Context;
 const HOST: &str = "/";
 /// Downloads the checkout's tools; relative to the host's root.
 const APT: &str = "usr/lib/apt/apt-helper";
+/// The programs of Debian's package ipxe.
+const IPXE: &str = "usr/lib/ipxe";
 /// Host programs that replace the checkout's tools, and their Debian packages.
 const HOST_PROGRAMS: [(&str, &str); 3] =
     [("usr/bin/qemu-img", "qemu-utils"), ("usr/bin/mcopy", "mtools"), ("usr/sbin/debugfs", "e2fsprogs")];
@@ -51,6 +54,21 @@ pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<Machi
             }
         },
     }
+}
+
+/// The folder of iPXE's programs: the host's, or else the one in the checkout's tools tree, which must not be removed
+/// while the programs are served.
+pub fn ipxe(context: &Context) -> anyhow::Result<(PathBuf, MachineTools)> {
+    let host = Path::new(HOST);
+    let has_loader = Loaders::find(&host.join(IPXE)).efi().is_some();
+    let tools = match fetchable_checkout(find_checkout()?, host) {
+        Ok(checkout) if !has_loader => {
+            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            MachineTools::Locked(tools)
+        }
+        _ => MachineTools::Host,
+    };
+    Ok((tools.path().join(IPXE), tools))
 }
 
 /// The checkout whose tools can be downloaded, or the reason why there is none.

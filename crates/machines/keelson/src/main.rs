@@ -10,6 +10,7 @@ mod failure;
 mod finished_images;
 mod global;
 mod image;
+mod listen_error;
 mod machine_tools;
 mod output;
 mod server_url;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Release(flags) => verbs::release::run(&context, flags),
         Verb::Vagrantfile(flags) => verbs::vagrantfile::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
+        Verb::ServeNetboot(flags) => verbs::serve_netboot::run(&context, flags),
         Verb::ServeUpdates(flags) => verbs::serve_updates::run(&context, flags),
         Verb::Publish(flags) => verbs::publish::run(&context, flags),
         Verb::Channel(flags) => verbs::channel::run(&context, flags),

@@ -14,6 +14,7 @@ mod not_ready;
 pub mod power;
 pub mod publish;
 pub mod release;
+pub mod serve_netboot;
 pub mod serve_updates;
 pub mod ssh;
 pub mod status;

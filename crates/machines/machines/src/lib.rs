@@ -20,7 +20,7 @@ pub mod lan;
 pub mod limits;
 pub mod logs;
 pub mod machine;
-mod network;
+pub mod network;
 pub mod nspawn;
 mod pidfd;
 pub mod process;

@@ -187,6 +187,7 @@ targets! {
     client soak_client
     commands soak_commands
     config soak_config
+    dhcp soak_dhcp
     discovery soak_discovery
     http soak_http
     lock soak_lock
@@ -203,6 +204,7 @@ targets! {
     roots soak_roots
     security_tracker soak_security_tracker
     slots soak_slots
+    tftp soak_tftp
     tuf_metadata soak_tuf_metadata
     user_data soak_user_data
     worker soak_worker

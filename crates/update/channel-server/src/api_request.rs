@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use http_server::file::CHUNKS_AHEAD;
 use hyper::body::Incoming;
 use rollout::is_identifier;
 use semver::Version;
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::api_error::{ApiError, app_key};
 use crate::files_error::FilesError;
-use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
+use crate::limits::CHUNK_TIMEOUT;
 use crate::release_id::ReleaseId;
 use crate::server::Server;
 

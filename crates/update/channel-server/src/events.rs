@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http_server::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::body::{Body, HttpResponse, error_response};
+use crate::body::{HttpResponse, error_response};
 use crate::limits::{EVENT_INTERVAL, HEARTBEAT};
 use crate::overview::overview;
 use crate::server::Server;

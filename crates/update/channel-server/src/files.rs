@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http_server::file::CHUNK_BYTES;
 use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
 use sha1::Sha1;
@@ -18,7 +19,6 @@ use tokio::sync::mpsc;
 use tuf::Targets;
 
 use crate::files_error::FilesError;
-use crate::limits::CHUNK_BYTES;
 use crate::release_id::{RELEASES, ReleaseId};
 use crate::repository::check_listed;
 use crate::uploads::{Uploads, to_u64};

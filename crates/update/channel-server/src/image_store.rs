@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tuf::Targets;
 
 use crate::files_error::FilesError;
-use crate::limits::CHUNK_BYTES;
 use crate::release_id::ReleaseId;
 use crate::repository::check_images;
 use crate::uploads::{Uploads, to_u64};
+use http_server::file::CHUNK_BYTES;
 
 /// Subfolders of a server's folder.
 const IMAGES: &str = "images";

@@ -28,7 +28,6 @@ mod offline_keys;
 mod overview;
 mod page;
 mod queries;
-mod range;
 mod release_id;
 mod repository;
 mod roots;

@@ -37,10 +37,6 @@ pub const ROOT_EXPIRY_WARNING: u64 = 90 * 86_400;
 pub const DATABASE_BYTES: usize = 4 << 30;
 /// Queued changes per commit.
 pub const CHANGES_PER_COMMIT: usize = 1024;
-/// Bytes per chunk of a file, in either direction.
-pub const CHUNK_BYTES: usize = 128 << 10;
-/// Chunks buffered for a slow receiver.
-pub const CHUNKS_AHEAD: usize = 4;
 /// Concurrent downloads for machines.
 pub const READERS: usize = 256;
 /// Concurrent downloads of images. Separate ones: whoever fetches images keeps no machine from updating.

@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 21] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -95,6 +95,30 @@ const CASES: [Case; 16] = [
         program: Some(("vagrant", "vagrant")),
     },
     Case {
+        about: "proxy DHCP",
+        target: &["--test", "netboot"],
+        test: "a_proxy_boots_machines_of_a_network",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("ip", "iproute2")),
+    },
+    Case {
+        about: "lab network",
+        target: &["--test", "netboot"],
+        test: "a_lab_network_has_addresses_that_outlive_the_server",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("ip", "iproute2")),
+    },
+    Case {
+        about: "dnsmasq",
+        target: &["--test", "netboot"],
+        test: "dnsmasq_with_the_printed_settings_offers_the_same",
+        file: "crates/machines/keelson/tests/netboot.rs",
+        root: Some("a network namespace"),
+        program: Some(("dnsmasq", "dnsmasq-base")),
+    },
+    Case {
         about: "page",
         target: &["--test", "page"],
         test: "a_config_is_pasted_judged_and_fixed",
@@ -123,6 +147,14 @@ const CASES: [Case; 16] = [
         target: &["--test", "page"],
         test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "netboot page",
+        target: &["--test", "page"],
+        test: "an_operator_watches_a_machine_boot",
+        file: "crates/machines/netboot/tests/page.rs",
         root: None,
         program: Some(BROWSER),
     },

@@ -1,7 +1,9 @@
 //! The `Range` request header: one byte range, or the whole file.
 
+/// What of a file is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
+    /// The whole file.
     Full,
     /// Start (inclusive) and end (exclusive).
     Bytes(u64, u64),
