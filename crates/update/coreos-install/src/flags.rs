@@ -79,6 +79,9 @@ pub struct Flags {
     /// Add a boot entry to the firmware's, which starts the installed disk first
     #[arg(short = 'u', long)]
     pub uefi_entry: bool,
+    /// Send a POST request to this URL when the system is installed
+    #[arg(long, value_name = "URL")]
+    pub report: Option<String>,
     /// Ignored, for compatibility
     #[arg(short = 't', long, value_name = "DIR", hide = true)]
     pub tmpdir: Option<PathBuf>,

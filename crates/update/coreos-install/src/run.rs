@@ -58,6 +58,11 @@ pub fn run(flags: &Flags) -> Result<()> {
         })?;
     }
     println!("Success! {} is installed on {}", source.summary, disk.path.display());
+    if let Some(url) = &flags.report {
+        fetcher.post(url).with_context(|| {
+            format!("the system is installed on {}, and this could not be reported", disk.path.display())
+        })?;
+    }
     Ok(())
 }
 
