@@ -60,7 +60,7 @@ fn a_machine_boots_the_live_system() {
         script,
         format!(
             "#!ipxe\nkernel {url}/files/{STEM}.vmlinuz initrd={STEM}-initrd.img \
-             cloud-config-url={url}/user-data?{machine} keelson.ready.report={url}/ready?{machine}\n\
+             root=tmpfs cloud-config-url={url}/user-data?{machine} keelson.ready.report={url}/ready?{machine}\n\
              initrd --name {STEM}-initrd.img {url}/files/{STEM}-initrd.img\nboot\n"
         )
     );

@@ -59,7 +59,9 @@ pub fn run(flags: &Flags) -> Result<()> {
     }
     println!("Success! {} is installed on {}", source.summary, disk.path.display());
     if let Some(url) = &flags.report {
-        fetcher.post(url).context("the system is installed, and cannot be reported (--report)")?;
+        fetcher.post(url).with_context(|| {
+            format!("the system is installed on {}, and this could not be reported", disk.path.display())
+        })?;
     }
     Ok(())
 }

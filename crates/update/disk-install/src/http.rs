@@ -97,14 +97,14 @@ impl Fetcher {
         })
     }
 
-    /// Sends a request without a body; the response does not matter, but its status.
+    /// Sends a POST request without a body.
     ///
     /// # Errors
     /// The last attempt's.
     pub fn post(&self, url: &str) -> Result<(), FetchError> {
         self.repeated(|| {
             let response = self.agent.post(url).send_empty().map_err(|error| transport(url, &error))?;
-            expect_status(url, &response, &[200, 202, 204])
+            expect_status(url, &response, &[200, 201, 202, 204])
         })
     }
 

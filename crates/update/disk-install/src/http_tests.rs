@@ -128,6 +128,16 @@ fn another_length_than_the_verified_one_is_refused() {
 }
 
 #[test]
+fn a_report_is_a_post_request() {
+    let server = Server::start(Fault::Unavailable, 3);
+    fetcher(Retries::Limited(2)).post(&server.url).unwrap();
+    assert_eq!(server.thread.join().unwrap(), ["POST ", "POST ", "POST "]);
+    let server = Server::start(Fault::Missing, 1);
+    let refused = fetcher(Retries::Infinite).post(&server.url).unwrap_err().to_string();
+    assert!(refused.ends_with("/file: HTTP status 404"), "{refused}");
+}
+
+#[test]
 fn small_files_are_bounded() {
     let get = |limit| {
         let server = Server::start(Fault::None, 1);
