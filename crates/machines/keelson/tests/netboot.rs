@@ -44,9 +44,19 @@ fn folder() -> TempDir {
     folder
 }
 
+/// Ends with the test, also if it fails.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// A server with `--json`, in a namespace or in this one.
 struct Server {
-    child: Child,
+    _process: Process,
     lines: BufReader<ChildStdout>,
     start: Value,
 }
@@ -60,7 +70,7 @@ impl Server {
         }
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self { child, lines, start: Value::Null };
+        let mut server = Self { _process: Process(child), lines, start: Value::Null };
         server.start = server.line();
         server
     }
@@ -77,13 +87,6 @@ impl Server {
         let text = |name: &str| line[name].as_str().unwrap().to_owned();
         assert!(text("time").ends_with('Z'), "{line}");
         (text("stage"), text("detail"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
@@ -311,17 +314,14 @@ fn dnsmasq_with_the_printed_settings_offers_the_same() {
         command.args(["--pid-file=", "--dhcp-leasefile=leases"]).current_dir(folder.path());
         command.stderr(Stdio::piped());
         namespace::run_in(&mut command, &network.server);
-        let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut dnsmasq = Process(command.spawn().unwrap());
+        let mut log = BufReader::new(dnsmasq.0.stderr.take().unwrap());
         let mut text = String::new();
         while !text.contains("proxy on subnet") {
             assert!(log.read_line(&mut text).unwrap() > 0, "dnsmasq ended: {text}");
         }
         // Its socket is open before it says so.
-        let answers = ask_all();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        answers
+        ask_all()
     };
     let _server = Server::start(folder.path(), Some(&network.server), &["--address", SERVER]);
     assert_eq!(ask_all(), dnsmasq);
