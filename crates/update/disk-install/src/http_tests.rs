@@ -149,13 +149,3 @@ fn small_files_are_bounded() {
     assert_eq!("3".parse(), Ok(Retries::Limited(3)));
     assert!("-1".parse::<Retries>().is_err());
 }
-
-#[test]
-fn a_report_is_repeated_until_the_server_has_it() {
-    let server = Server::start(Fault::Unavailable, 3);
-    fetcher(Retries::Limited(2)).post(&server.url).unwrap();
-    assert_eq!(server.thread.join().unwrap(), ["POST "; 3]);
-    let server = Server::start(Fault::Missing, 1);
-    let refused = fetcher(Retries::Limited(2)).post(&server.url).unwrap_err().to_string();
-    assert!(refused.ends_with("/file: HTTP status 404") && !refused.contains("secret"), "{refused}");
-}
