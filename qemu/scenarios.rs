@@ -17,6 +17,7 @@ mod platforms;
 mod power;
 mod provisioning;
 pub(crate) mod row;
+pub(crate) mod server;
 mod tutorials;
 mod updates;
 
@@ -69,6 +70,7 @@ pub static ALL: &[Scenario] = &[
     live::LIVE,
     live::LIVE_ROOT,
     live::LIVE_MEMORY,
+    live::NETBOOT_INSTALL,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,
