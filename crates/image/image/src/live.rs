@@ -31,6 +31,9 @@ const COMPRESSION: [&str; 2] = ["-zzstd,level=3", "-C131072"];
 const WORKERS: &str = "--workers=2";
 /// Arguments for the root file system of a disk. A live system has its own by default.
 const DISK_ARGUMENTS: [&str; 2] = ["root", "mount.usr"];
+/// The root file system is in memory, and the kernel does not limit the initrd to half of the memory: firmware of UEFI
+/// still has copies of the initrd when the limit is computed.
+const UNLIMITED_INITRD: &str = "root=tmpfs";
 /// The kernel reads an archive that follows a compressed one from a multiple of this offset.
 const ALIGNMENT: u64 = 4;
 /// Bytes that follow the file system: a block, whose end is the root hash.
@@ -120,7 +123,7 @@ pub fn boot_image(source: &Source<'_>, to: &Path) -> Result<(), EncodeError> {
     let built = source.built;
     let mut arguments = command_line(&built.checkout)?;
     arguments.retain(|argument| !DISK_ARGUMENTS.iter().any(|prefix| argument.starts_with(prefix)));
-    arguments.push(root_hash_argument(&built.usr_root_hash));
+    arguments.extend([UNLIMITED_INITRD.to_owned(), root_hash_argument(&built.usr_root_hash)]);
     let shared = [to, &*built.kernel].into_iter().filter_map(Path::parent);
     let shared = shared.chain(
         built.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]).filter_map(|file| file.parent()),

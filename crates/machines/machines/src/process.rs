@@ -133,11 +133,14 @@ impl Process {
 
     fn is_stopped(self) -> bool {
         let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
-        let stopped = |state: Option<String>| state.is_some_and(|state| state == "T");
-        threads.flatten().all(|thread| {
+        let is_stopped = |thread: std::fs::DirEntry| {
             let thread = thread.file_name().to_string_lossy().parse().ok();
-            stopped(thread.and_then(fields).and_then(|fields| fields.get(STATE).cloned()))
-        })
+            let state = thread.and_then(fields).and_then(|fields| fields.get(STATE).cloned());
+            state.is_some_and(|state| state == "T")
+        };
+        // A process that was reaped meanwhile has no threads.
+        let mut threads = threads.flatten().map(is_stopped).peekable();
+        threads.peek().is_some() && threads.all(|is_stopped| is_stopped)
     }
 
     /// Kills the process and waits until it has exited.

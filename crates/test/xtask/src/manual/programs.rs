@@ -17,7 +17,7 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 23] = [
+pub const PROGRAMS: [Program; 25] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-install", "coreos-install", 8, "install the system to a disk"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
@@ -28,6 +28,12 @@ pub const PROGRAMS: [Program; 23] = [
     program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
     program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
     program("keelson-cluster-addresses", "node", 8, "open the cluster's ports for its addresses"),
+    program(
+        "keelson-command-line-keys",
+        "node",
+        8,
+        "print the kernel command line's SSH keys as a cloud-config",
+    ),
     program("keelson-config-media", "node", 8, "decide which disks may provide cloud-config"),
     program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
     program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
@@ -35,6 +41,12 @@ pub const PROGRAMS: [Program; 23] = [
     program("keelson-motd", "node", 8, "print the message of the day"),
     program("keelson-ready", "node", 8, "report a finished boot to the host"),
     program("keelson-reset", "node", 8, "reset a machine to its factory state"),
+    program(
+        "keelson-unattended-install",
+        "node",
+        8,
+        "install a live system as the kernel command line demands",
+    ),
     program("locksmithctl", "locksmithd", 1, "command-line client of the reboot lock"),
     program("locksmithd", "locksmithd", 8, "reboot coordinator"),
     program("update-agent", "update-agent", 8, "status, slots and manual updates of a machine"),
