@@ -320,7 +320,7 @@ fn dnsmasq_with_the_printed_settings_offers_the_same() {
         while !text.contains("proxy on subnet") {
             assert!(log.read_line(&mut text).unwrap() > 0, "dnsmasq ended: {text}");
         }
-        // Its socket is open before it says so.
+        // Its socket is open before it prints its URL.
         ask_all()
     };
     let _server = Server::start(folder.path(), Some(&network.server), &["--address", SERVER]);

@@ -195,7 +195,7 @@ fn a_catalog_lists_the_boxes_of_all_versions() {
     assert_eq!(current, catalog);
     let one = image(&server, "1.0.0/coreos_production_vagrant.json").json();
     assert_eq!(versions(&one), ["1.0.0"]);
-    // Whoever is told to update installs the newest one: not one that is paused.
+    // `vagrant box update` installs the newest version: a paused one is not listed.
     server.admin_json("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"it hangs"}"#);
     assert_eq!(versions(&get(&server, CATALOG).json()), ["2.0.0-rc.1", "1.0.0"]);
     assert_eq!(image(&server, "current/version.txt").status, 200);

@@ -31,7 +31,7 @@ pub enum Verification {
     Disk(Digest),
     /// A signature of the file.
     Signature(Key, Box<Signature>),
-    /// Nothing, at the operator's wish.
+    /// Nothing: `--insecure`.
     None,
 }
 
