@@ -28,8 +28,13 @@ impl Part {
     }
 
     pub fn step(&self) -> &str {
-        self.id.split('/').next().unwrap_or_default()
+        step_of(&self.id)
     }
+}
+
+/// The step of `STEP/PART`.
+pub fn step_of(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
 }
 
 /// The boot of a real disk image in every run: it asserts that dm-verity verifies `/usr`.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parts::{Kind, Part};
+use super::parts::{Kind, Part, step_of};
 use super::rotation::{SLICES, slice};
 use super::touched::Touched;
 
@@ -54,18 +54,30 @@ pub struct Plan {
     pub left_out: BTreeMap<String, LeftOut>,
 }
 
-/// Plans a CI run: what every change needs, what it touches, and slice `number` of the rest.
-pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, clock: Clock) -> Plan {
+/// Plans a CI run: what every change needs, what it touches, and slice `number` of the rest. Parts of `finished` steps
+/// are neither run nor left out.
+pub fn of_ci(
+    parts: &[Part],
+    touched: &Touched,
+    number: u64,
+    costs: &Costs,
+    clock: Clock,
+    finished: &BTreeSet<&str>,
+) -> Plan {
     let cost = |id: &str| cost(costs, id);
     let is_touched = |part: &Part| match part.kind {
         Kind::Touched(area) => touched.touches(area),
         Kind::Always | Kind::Long => false,
     };
     let mut plan = Plan::default();
-    plan.run.extend(parts.iter().filter(|part| part.kind == Kind::Always).map(|part| part.id.clone()));
+    let to_come = |part: &&Part| !finished.contains(part.step());
+    let always = |part: &&Part| part.kind == Kind::Always;
+    plan.run.extend(parts.iter().filter(to_come).filter(always).map(|part| part.id.clone()));
+    let touched_parts: Vec<&Part> = parts.iter().filter(|part| is_touched(part)).collect();
     let touched_parts: Vec<&str> =
-        parts.iter().filter(|part| is_touched(part)).map(|part| part.id.as_str()).collect();
-    // The slice is computed over all rotating parts, so that a part that is touched today keeps its slot.
+        touched_parts.into_iter().filter(to_come).map(|part| part.id.as_str()).collect();
+    // The slice is computed over all rotating parts, so that a part that is touched today, or whose step is finished,
+    // keeps its slot.
     let (scenarios, others): (Vec<String>, Vec<String>) = parts
         .iter()
         .filter(|part| part.kind != Kind::Always)
@@ -77,7 +89,7 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
         let mut turn: Vec<String> = slice(parts, cost, number).into_iter().collect();
         let first = round % turn.len().max(1);
         turn.rotate_left(first);
-        turn.retain(|id| !touched_parts.contains(&id.as_str()));
+        turn.retain(|id| !touched_parts.contains(&id.as_str()) && !finished.contains(step_of(id)));
         turn
     };
     let mut at = clock.elapsed;
@@ -167,7 +179,7 @@ mod tests {
     }
 
     fn check(touched: &Touched, clock: Clock, expect: (usize, usize, usize)) {
-        let plan = of_ci(&parts(), touched, 9, &Costs::new(), clock);
+        let plan = of_ci(&parts(), touched, 9, &Costs::new(), clock, &BTreeSet::new());
         let left = |why| plan.left_out.values().filter(|left| **left == why).count();
         assert_eq!((plan.run.len(), left(LeftOut::Touched), left(LeftOut::Slice)), expect, "{plan:?}");
     }
@@ -176,10 +188,12 @@ mod tests {
     fn a_ci_run_takes_what_is_touched_and_a_slice() {
         let early = Clock { elapsed: 1000.0, slowdown: 1.0 };
         check(&touching(&[]), early, (5, 0, 0));
-        let both = of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), early);
+        let both = of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), early, &BTreeSet::new());
         assert!(both.run.is_superset(&(0..4).map(|number| format!("conformance/{number}")).collect()));
         let all: BTreeSet<_> = (0..10)
-            .flat_map(|number| of_ci(&parts(), &touching(&[]), number, &Costs::new(), early).run)
+            .flat_map(|number| {
+                of_ci(&parts(), &touching(&[]), number, &Costs::new(), early, &BTreeSet::new()).run
+            })
             .collect();
         assert_eq!(all.len(), 41, "ten runs take every part");
     }
@@ -192,7 +206,7 @@ mod tests {
             .collect();
         // 6 scenarios and 6 soaks per slice, 15 minutes each; 20 minutes are left.
         let clock = Clock { elapsed: TARGET - 20.0 * 60.0, slowdown: 1.0 };
-        let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock);
+        let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock, &BTreeSet::new());
         let run: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
         let scenarios = run.iter().filter(|id| id.starts_with(SCENARIOS)).count();
         assert_eq!((scenarios, run.len() - scenarios), (60, 20));
@@ -205,14 +219,15 @@ mod tests {
         let usual = (0..8).map(|number| scenario(format!("usual-{number}"), Kind::Touched(AREA)));
         let parts: Vec<Part> = usual.chain(long).collect();
         let clock = Clock { elapsed: 1500.0, slowdown: 1.0 };
-        let plans: Vec<Plan> =
-            (0..10).map(|number| of_ci(&parts, &touching(&["etcd"]), number, &Costs::new(), clock)).collect();
+        let plans: Vec<Plan> = (0..10)
+            .map(|number| of_ci(&parts, &touching(&["etcd"]), number, &Costs::new(), clock, &BTreeSet::new()))
+            .collect();
         let run: BTreeSet<&String> = plans.iter().flat_map(|plan| &plan.run).collect();
         assert_eq!(run.len(), parts.len());
         assert!(plans.iter().all(|plan| plan.left_out.is_empty()));
         // On a slow host, neither the slice nor the touched parts take all of the time.
         let slow = Clock { elapsed: 3000.0, slowdown: 2.0 };
-        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), slow);
+        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), slow, &BTreeSet::new());
         let run = |kind: &str| plan.run.iter().filter(|id| id.contains(kind)).count();
         assert_eq!((run("long"), run("usual")), (2, 3));
     }
@@ -224,6 +239,22 @@ mod tests {
         check(&touching(&["etcd"]), Clock { elapsed: 4500.0, slowdown: 1.0 }, (2, 3, 4));
         // A slow host gets more time, up to the limit.
         check(&touching(&[]), Clock { elapsed: 2700.0, slowdown: 3.0 }, (5, 0, 0));
+    }
+
+    #[test]
+    fn a_later_plan_takes_what_fits_after_all_and_repeats_nothing() {
+        let plan = |elapsed, finished: &[&'static str]| {
+            let clock = Clock { elapsed, slowdown: 1.2 };
+            let finished = finished.iter().copied().collect();
+            of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), clock, &finished)
+        };
+        let first = plan(4500.0, &[]);
+        assert_eq!(first.left_out.values().filter(|why| **why == LeftOut::Touched).count(), 3);
+        let later = plan(2900.0, &["tests"]);
+        let expected: Vec<String> = (0..4).map(|number| format!("conformance/{number}")).collect();
+        assert!(later.run.iter().eq(&expected), "{later:?}");
+        let last = plan(2900.0, &["tests", "conformance", "soaks"]);
+        assert_eq!(last, Plan::default());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One run of `cargo verify`: its size, named steps, elapsed time, and selected parts.
 
+mod plan_text;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -11,7 +13,6 @@ use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
 use super::result::{Skip, State, StepResult, Timed};
-use super::rotation::{SLICES, slice};
 use super::touched::{self, Touched};
 use crate::workspace::Workspace;
 
@@ -20,8 +21,8 @@ pub const COSTS: &str = ".ci/costs.json";
 /// Reasons of [`Skip`]s that `.ci/may-not-run.toml` refers to.
 const SLOW_HOST: &str = "no time left on a host";
 const NO_TIME: &str = "no time left in this run";
-/// Slowdown from which a host counts as slow.
-const SLOW: f64 = 1.5;
+/// No excuse: such a change needs shorter parts, or fewer.
+const TOO_LONG: &str = "no time left, by the record too: see cargo verify --ci --plan";
 
 pub struct Step {
     pub name: &'static str,
@@ -43,7 +44,10 @@ pub struct Run<'a> {
     began: Instant,
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
-    plan: OnceCell<Plan>,
+    /// What the recorded times leave room for.
+    plan_by_record: OnceCell<Plan>,
+    /// Number of parts that the last plan left out.
+    left_out: Cell<Option<usize>>,
     /// Steps that run beside those before them.
     pub beside: RefCell<Beside>,
 }
@@ -85,7 +89,8 @@ impl<'a> Run<'a> {
             began: Instant::now(),
             slowdown: Cell::new(1.0),
             finished: RefCell::default(),
-            plan: OnceCell::new(),
+            plan_by_record: OnceCell::new(),
+            left_out: Cell::new(None),
             beside: RefCell::default(),
         })
     }
@@ -132,14 +137,15 @@ impl<'a> Run<'a> {
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
-    /// Why a part that the run should include does not start: only a slow host is an excuse.
-    pub fn out_of_time(&self) -> String {
+    /// Why a part that the run should include does not start. Only a host that takes longer than recorded is an excuse:
+    /// the part fits by the record.
+    pub fn out_of_time(&self, part: &str) -> Result<String> {
         let slowdown = self.slowdown.get();
-        if slowdown >= SLOW {
-            format!("{SLOW_HOST} {slowdown:.1} times slower than recorded")
+        Ok(if self.plan_by_record()?.run.contains(part) {
+            format!("{SLOW_HOST} that takes {slowdown:.2} times as long as recorded")
         } else {
-            "no time left, though the host is not slow".to_owned()
-        }
+            TOO_LONG.to_owned()
+        })
     }
 
     /// Seconds until no optional part starts any more.
@@ -152,13 +158,13 @@ impl<'a> Run<'a> {
     /// The parts of this step that the run includes.
     pub fn select(&self, step: &str) -> Result<Selected> {
         if self.size == Size::Ci && !self.is_named() {
-            return Ok(self.of_plan(self.ci_plan()?, step));
+            return self.of_plan(&self.ci_plan()?, step);
         }
         let mut parts = Vec::new();
         for found in self.chosen.iter().filter(|chosen| chosen.name == step) {
             parts.extend((found.parts)(self)?);
         }
-        Ok(self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step))
+        self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step)
     }
 
     /// Runs the selected parts of a step sequentially and times each; no result if none is selected.
@@ -172,7 +178,9 @@ impl<'a> Run<'a> {
         let mut failed = Vec::new();
         for name in &names {
             if self.seconds_left() == Some(0) {
-                result.skipped.push(Skip { part: format!("{step}/{name}"), reason: self.out_of_time() });
+                let part = format!("{step}/{name}");
+                let reason = self.out_of_time(&part)?;
+                result.skipped.push(Skip { part, reason });
                 continue;
             }
             let began = Instant::now();
@@ -191,112 +199,65 @@ impl<'a> Run<'a> {
         Ok(vec![result])
     }
 
-    /// One line for each step or part that would run, with its recorded seconds, and the sum.
-    pub fn plan_text(&self) -> Result<String> {
-        let mut rows: Vec<String> = Vec::new();
-        for step in &self.chosen {
-            let has_parts = !(step.parts)(self)?.is_empty();
-            let names = if has_parts { self.select(step.name)?.names } else { Vec::new() };
-            rows.extend(names.iter().map(|name| format!("{}/{name}", step.name)));
-            // Compile time and other time that belongs to no part.
-            let compile = format!("{}: compile", step.name);
-            rows.extend((!has_parts).then(|| step.name.to_owned()));
-            rows.extend(self.costs.contains_key(&compile).then_some(compile));
-        }
-        let seconds = |row: &String| self.costs.get(row).copied();
-        let line = |row: &String| match seconds(row) {
-            Some(seconds) => format!("{seconds:>9.0} s  {row}\n"),
-            None => format!("{:>11}  {row}\n", "?"),
-        };
-        let minutes = rows.iter().filter_map(seconds).sum::<f64>() / 60.0;
-        let mut plan_text: String = rows.iter().map(line).collect();
-        plan_text += &format!("{minutes:>7.0} min  one after the other\n");
-        if self.size == Size::Ci && !self.is_named() {
-            let slices = self.slices()?;
-            let least = slices.iter().copied().fold(f64::MAX, f64::min);
-            let most = slices.iter().copied().fold(0.0, f64::max);
-            let all: f64 = slices.iter().sum();
-            plan_text += &format!(
-                "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
-                all / slices.len() as f64
-            );
-        }
-        Ok(plan_text)
-    }
-
-    /// Recorded minutes of each slice of the rotation.
-    fn slices(&self) -> Result<Vec<f64>> {
-        let mut rotating: Vec<String> = Vec::new();
-        for step in &self.chosen {
-            let parts = (step.parts)(self)?.into_iter().filter(|part| part.kind != Kind::Always);
-            rotating.extend(parts.map(|part| part.id));
-        }
-        let cost = |id: &str| plan::cost(&self.costs, id);
-        let minutes = |number| slice(&rotating, cost, number).iter().map(|id| cost(id)).sum::<f64>() / 60.0;
-        Ok((0..SLICES).map(minutes).collect())
-    }
-
-    fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
+    fn of_plan(&self, plan: &Plan, step: &str) -> Result<Selected> {
         let name_of = |id: &str| id.strip_prefix(step)?.strip_prefix('/').map(str::to_owned);
         let skip = |(id, why): (&String, &LeftOut)| {
-            name_of(id)?;
             let reason = match why {
-                LeftOut::Touched => self.out_of_time(),
+                LeftOut::Touched => self.out_of_time(id)?,
                 LeftOut::Slice => format!("{NO_TIME}: a later one takes it"),
             };
-            Some(Skip { part: id.clone(), reason })
+            Ok(Skip { part: id.clone(), reason })
         };
-        Selected {
+        let left_out = plan.left_out.iter().filter(|(id, _)| name_of(id).is_some());
+        Ok(Selected {
             names: plan.run.iter().filter_map(|id| name_of(id)).collect(),
-            skipped: plan.left_out.iter().filter_map(skip).collect(),
-        }
+            skipped: left_out.map(skip).collect::<Result<_>>()?,
+        })
     }
 
-    /// Computed when the first step needs it: the steps before measure the host's speed.
-    fn ci_plan(&self) -> Result<&Plan> {
-        if let Some(plan) = self.plan.get() {
+    /// Computed anew for each step: what did not fit by the record of the steps before may fit by their actual time.
+    fn ci_plan(&self) -> Result<Plan> {
+        let finished = self.finished.borrow().clone();
+        let slowdown = self.slowdown.get();
+        let (parts, to_come) = self.parts_and_needed_seconds(&finished)?;
+        let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
+        let touched = Touched::of(self.workspace)?;
+        let clock = Clock { elapsed, slowdown };
+        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock, &finished);
+        if self.left_out.replace(Some(plan.left_out.len())) != Some(plan.left_out.len()) {
+            let is_optional = |part: &&Part| part.kind != Kind::Always && plan.run.contains(&part.id);
+            let optional = parts.iter().filter(is_optional).map(|part| part.id.clone()).collect();
+            self.announce(&optional, plan.left_out.len(), &touched);
+        }
+        Ok(plan)
+    }
+
+    /// The plan of a host that takes exactly the recorded times.
+    fn plan_by_record(&self) -> Result<&Plan> {
+        if let Some(plan) = self.plan_by_record.get() {
             return Ok(plan);
         }
+        let (parts, elapsed) = self.parts_and_needed_seconds(&BTreeSet::new())?;
+        let touched = Touched::of(self.workspace)?;
+        let clock = Clock { elapsed, slowdown: 1.0 };
+        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock, &BTreeSet::new());
+        Ok(self.plan_by_record.get_or_init(|| plan))
+    }
+
+    /// The parts of all chosen steps, and the recorded seconds of what every run includes of the unfinished ones.
+    fn parts_and_needed_seconds(&self, finished: &BTreeSet<&'static str>) -> Result<(Vec<Part>, f64)> {
         let mut parts: Vec<Part> = Vec::new();
-        let mut to_come = 0.0;
+        let mut seconds = 0.0;
         for step in &self.chosen {
             let of_step = (step.parts)(self).with_context(|| format!("parts of {}", step.name))?;
             let always = of_step.is_empty() || of_step.iter().any(|part| part.kind == Kind::Always);
-            if always && !self.finished.borrow().contains(step.name) {
-                to_come += self.costs.get(step.name).copied().unwrap_or(0.0);
+            if always && !finished.contains(step.name) {
+                let cost = |name: &str| self.costs.get(name).copied().unwrap_or(0.0);
+                seconds += cost(step.name) + cost(&format!("{}: compile", step.name));
             }
             parts.extend(of_step);
         }
-        let touched = Touched::of(self.workspace)?;
-        let slowdown = self.slowdown.get();
-        let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
-        let clock = Clock { elapsed, slowdown };
-        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock);
-        let optional: BTreeSet<String> = parts
-            .iter()
-            .filter(|part| part.kind != Kind::Always && plan.run.contains(&part.id))
-            .map(|part| part.id.clone())
-            .collect();
-        self.announce(&optional, plan.left_out.len(), &touched);
-        Ok(self.plan.get_or_init(|| plan))
-    }
-
-    fn announce(&self, optional: &BTreeSet<String>, left_out: usize, touched: &Touched) {
-        match touched {
-            Touched::Everything(why) => eprintln!("touched: everything ({why})"),
-            Touched::Some { files, packages } => {
-                eprintln!("touched: {} files, {} packages", files.len(), packages.len());
-            }
-        }
-        eprintln!(
-            "plan: besides what every run does, {} parts (slice {} of {}), {:.0} min by the record; {left_out} left out; \
-             this host takes {:.2} times as long as recorded",
-            optional.len(),
-            self.number % SLICES + 1,
-            SLICES,
-            plan::expected(optional, &self.costs) / 60.0,
-            self.slowdown.get(),
-        );
+        Ok((parts, seconds))
     }
 }
 
@@ -373,16 +334,18 @@ mod tests {
     fn only_a_slow_host_and_the_rotation_excuse_what_is_left_out() {
         let workspace = Workspace::load(&crate::workspace::root()).unwrap();
         let allowed = Allowed::read(&workspace.root).unwrap();
-        let run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
         let left_out =
             [("three/b", LeftOut::Touched), ("three/c", LeftOut::Slice), ("other/a", LeftOut::Touched)];
         let plan = Plan {
             run: ["three/a", "other/b"].map(str::to_owned).into(),
             left_out: left_out.map(|(id, why)| (id.to_owned(), why)).into(),
         };
-        for (slowdown, expect) in [(1.0, [false, true]), (SLOW, [true, true])] {
-            run.slowdown.set(slowdown);
-            let selected = run.of_plan(&plan, "three");
+        for (fits, expect) in [(false, [false, true]), (true, [true, true])] {
+            let mut run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
+            let by_record =
+                Plan { run: fits.then(|| "three/b".to_owned()).into_iter().collect(), ..Plan::default() };
+            run.plan_by_record = by_record.into();
+            let selected = run.of_plan(&plan, "three").unwrap();
             assert_eq!(selected.names, ["a"]);
             let excused: Vec<bool> = selected.skipped.iter().map(|skip| allowed.allows(skip)).collect();
             assert_eq!(excused, expect, "{:?}", selected.skipped);

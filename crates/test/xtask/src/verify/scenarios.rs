@@ -109,7 +109,7 @@ fn run_named(
     let ended = show_and_read(command.args(names))?;
     let mut result = judge(step, ended.success, ended.code, &ended.stdout)?;
     for skip in result.skipped.iter_mut().filter(|skip| skip.reason.contains("--start-within")) {
-        skip.reason = run.out_of_time();
+        skip.reason = run.out_of_time(&skip.part)?;
     }
     Ok(result)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::parts::{Kind, Part};
 use super::plan::Size;
-use super::result::{State, StepResult, Timed, judge};
+use super::result::{Skip, State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
 use super::{
@@ -300,7 +300,12 @@ fn selected(
     let mut results = Vec::new();
     let began = Instant::now();
     if out_of_time && !selected.names.is_empty() {
-        results.push(StepResult::new(name, State::Skipped(run.out_of_time())));
+        let mut result = StepResult::new(name, State::Skipped("no time left".to_owned()));
+        for part in selected.names {
+            let part = format!("{name}/{part}");
+            result.skipped.push(Skip { reason: run.out_of_time(&part)?, part });
+        }
+        results.push(result);
     } else if !selected.names.is_empty() {
         results = work(&selected.names)?;
         if let ([part], Some(last)) = (&*selected.names, results.last_mut()) {
