@@ -12,6 +12,7 @@ mod kv_recovery;
 mod kv_workers;
 mod live;
 mod locksmith;
+mod netboot;
 mod network;
 mod platforms;
 mod power;
@@ -70,7 +71,9 @@ pub static ALL: &[Scenario] = &[
     live::LIVE,
     live::LIVE_ROOT,
     live::LIVE_MEMORY,
-    live::NETBOOT_INSTALL,
+    netboot::NETBOOT_BIOS,
+    netboot::NETBOOT_HTTP,
+    netboot::NETBOOT_INSTALL,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,

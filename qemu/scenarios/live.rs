@@ -1,18 +1,15 @@
 //! The live system: a kernel and an initrd, as a network boot loader starts them.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use cpio::newc;
 use machines::cluster::BackendKind::Qemu;
-use machines::cluster::DirectBoot;
+use machines::cluster::{BootSource, DirectBoot};
 use machines::machine::Machine;
 
 use super::kv::SOON;
-use super::server::Server;
 use crate::failure::{Failure, expect};
 use crate::own_image;
 use crate::scenario::{Context, DEFAULTS, Scenario};
@@ -52,17 +49,8 @@ pub const LIVE_MEMORY: Scenario = Scenario {
     ..DEFAULTS
 };
 
-pub const NETBOOT_INSTALL: Scenario = Scenario {
-    name: "netboot-install",
-    about: "what serve-netboot tells a machine to boot installs itself to the empty disk, once, and the disk boots configured",
-    on: &[Qemu],
-    long_on: &[Qemu],
-    run: netboot_install,
-    ..DEFAULTS
-};
-
 /// The files of the live system, built from the checkout.
-fn files(context: &Context<'_>) -> Result<DirectBoot, Failure> {
+pub(super) fn files(context: &Context<'_>) -> Result<DirectBoot, Failure> {
     let files = own_image::build_format(context.run, "pxe", &context.site.layout().root().join("built"))?;
     let file = |end: &str| {
         let found = files.iter().find(|file| file.to_string_lossy().ends_with(end));
@@ -74,7 +62,7 @@ fn files(context: &Context<'_>) -> Result<DirectBoot, Failure> {
 fn live(context: &Context<'_>) -> Result<(), Failure> {
     let boot = files(context)?;
     let arguments = format!("{CONSOLE} coreos.autologin=ttyS0 sshkey=\"{KEY}\"");
-    context.site.set_direct_boot(Some(DirectBoot { arguments, ..boot }))?;
+    context.site.set_boot_source(BootSource::Kernel(DirectBoot { arguments, ..boot }))?;
     let machine = context.machine(1);
     let ready = machine.start()?;
     let failed = ready.failed_units.join(" ");
@@ -140,7 +128,7 @@ fn root_on_a_disk(context: &Context<'_>) -> Result<(), Failure> {
     write_oem(&oem).map_err(|source| Failure::Disk { path: oem.clone(), source })?;
     append(&boot.initrd, &oem, &initrd)?;
     let boot = DirectBoot { initrd, ..boot };
-    context.site.set_direct_boot(Some(boot.clone()))?;
+    context.site.set_boot_source(BootSource::Kernel(boot.clone()))?;
     let machine = context.machine(1);
     machine.start()?;
     let name = machine.succeed("hostname")?;
@@ -149,7 +137,7 @@ fn root_on_a_disk(context: &Context<'_>) -> Result<(), Failure> {
     machine.succeed("sudo wipefs --quiet --all /dev/vda && sudo mkfs.ext4 -q -L DATA /dev/vda")?;
     machine.shut_down()?;
     let arguments = format!("{CONSOLE} root=LABEL=DATA rootfstype=ext4");
-    context.site.set_direct_boot(Some(DirectBoot { arguments, ..boot }))?;
+    context.site.set_boot_source(BootSource::Kernel(DirectBoot { arguments, ..boot }))?;
     machine.start()?;
     is_verified(&machine)?;
     let root = machine.succeed("findmnt --noheadings --output SOURCE /")?;
@@ -164,95 +152,10 @@ fn root_on_a_disk(context: &Context<'_>) -> Result<(), Failure> {
 
 fn too_little_memory(context: &Context<'_>) -> Result<(), Failure> {
     let boot = files(context)?;
-    context.site.set_direct_boot(Some(DirectBoot { arguments: "console=ttyS0".to_owned(), ..boot }))?;
+    let boot = DirectBoot { arguments: "console=ttyS0".to_owned(), ..boot };
+    context.site.set_boot_source(BootSource::Kernel(boot))?;
     let machine = context.machine(1);
     machine.power_on()?;
     machine.wait_for_console("MiB of memory, the live system needs", context.boot_limit())?;
     machine.wait_for_console("the machine is halted", SOON).map_err(Failure::from)
-}
-
-/// Bytes of the empty disk. `smallest` ignores disks of up to 10 GB.
-const DISK_BYTES: u64 = 12 << 30;
-const INSTALLED: &str = "#cloud-config\nwrite_files: [{path: /etc/from-netboot, content: applied}]\n";
-const RULES: &str = "[[rule]]\nmatch = \"*\"\ninstall = \"once\"\nuser-data = \"user-data\"\n\
-    options = \"console=ttyS0 keelson.install.reboot=no\"\n";
-/// The disk is compared with the image by an emulated processor.
-const INSTALLATION: Duration = Duration::from_secs(1200);
-
-fn netboot_install(context: &Context<'_>) -> Result<(), Failure> {
-    let boot = files(context)?;
-    let folder = context.site.layout().root().join("netboot");
-    let failed = |source| Failure::Disk { path: folder.clone(), source };
-    fs::create_dir_all(&folder).map_err(failed)?;
-    fs::write(folder.join("user-data"), INSTALLED).map_err(failed)?;
-    fs::write(folder.join("rules.toml"), RULES).map_err(failed)?;
-    let empty = folder.join("empty.raw");
-    File::create(&empty).and_then(|file| file.set_len(DISK_BYTES)).map_err(failed)?;
-    context.site.replace_image(&empty)?;
-    let [images, rules, state] = [
-        boot.kernel.parent().unwrap_or(&folder).to_path_buf(),
-        folder.join("rules.toml"),
-        folder.join("state"),
-    ]
-    .map(|path| path.to_string_lossy().into_owned());
-    let server = Server::start(
-        context,
-        &[
-            "serve-netboot",
-            "--address",
-            "127.0.0.1",
-            "--no-dhcp",
-            "--tftp-port",
-            "0",
-            "--http-port",
-            "0",
-            "--images",
-            &images,
-            "--rules",
-            &rules,
-            "--state",
-            &state,
-        ],
-    )?;
-    // As iPXE would: the script for this machine, whose server is at another address here.
-    let machine = context.machine(1);
-    let query = format!("/ipxe?mac={}", machine.node()?.mac.replace(':', "-"));
-    let script = get(&server.url, &query)?;
-    let line = script.lines().find_map(|line| line.strip_prefix("kernel ")?.split_once(' '));
-    let arguments = line.map(|(_, arguments)| arguments.replace(&server.url, &server.guest_url()));
-    let arguments = arguments.ok_or_else(|| Failure::Expected(format!("a kernel in {script}")))?;
-    context.site.set_direct_boot(Some(DirectBoot { arguments, ..boot }))?;
-    machine.start()?;
-    machine.wait_until_succeeds("! systemctl is-active --quiet keelson-unattended-install", INSTALLATION)?;
-    let journal = machine.succeed("sudo journalctl -b -o cat -u keelson-unattended-install")?;
-    expect(journal.contains("is installed on /dev/vda"), "an installation on /dev/vda", &journal)?;
-    let script = get(&server.url, &query)?;
-    expect(script.contains("Booting from disk"), "a machine that boots from its disk", &script)?;
-    // The network boots it once more: it is not installed again.
-    machine.reboot()?;
-    let journal = machine.succeed("sudo journalctl -b -o cat -u keelson-unattended-install")?;
-    expect(journal.contains("vda has an installed system"), "no second installation", &journal)?;
-    machine.shut_down()?;
-    context.site.set_direct_boot(None)?;
-    let failed = machine.start()?.failed_units.join(" ");
-    expect(failed.is_empty(), "no failed unit", &failed)?;
-    machine.succeed("grep -x applied /etc/from-netboot")?;
-    let root = machine.succeed("findmnt --noheadings --output SOURCE /")?;
-    expect(root.starts_with("/dev/vda"), "a root file system on /dev/vda", &root)
-}
-
-/// The body of a response.
-fn get(url: &str, path: &str) -> Result<String, Failure> {
-    let address = url.trim_start_matches("http://");
-    let fetch = || -> io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut response = String::new();
-        stream.read_to_string(&mut response)?;
-        Ok(response)
-    };
-    let response = fetch().map_err(|source| Failure::Disk { path: format!("{url}{path}").into(), source })?;
-    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
-    expect(head.starts_with("HTTP/1.1 200"), "status 200", head)?;
-    Ok(body.to_owned())
 }

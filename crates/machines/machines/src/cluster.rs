@@ -57,6 +57,29 @@ pub struct DirectBoot {
     pub arguments: String,
 }
 
+/// The network boot of a machine, from the LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkFirmware {
+    /// A BIOS, with iPXE in the adapter's ROM.
+    Bios,
+    /// UEFI's PXE.
+    Pxe,
+    /// UEFI's HTTP boot.
+    Http,
+}
+
+/// What a QEMU node starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootSource {
+    #[default]
+    Disk,
+    Kernel(DirectBoot),
+    /// What the network offers; without an offer the disk.
+    Network(NetworkFirmware),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub format: u32,
@@ -95,9 +118,8 @@ pub struct Cluster {
     pub outbound: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
-    /// What QEMU nodes start instead of their disks.
     #[serde(default)]
-    pub direct_boot: Option<DirectBoot>,
+    pub boot_source: BootSource,
     #[serde(default, rename = "qemu_words")]
     pub qemu_arguments: Vec<String>,
 }
@@ -124,7 +146,7 @@ impl Cluster {
             spare_disk_gib: spec.spare_disk_gib,
             outbound: spec.outbound,
             shared: vec![],
-            direct_boot: None,
+            boot_source: BootSource::Disk,
             qemu_arguments: vec![],
         };
         cluster.grow(spec);

@@ -19,7 +19,7 @@ use crate::acceleration::{self, Acceleration};
 use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
 use crate::background::SupervisorCommand;
 use crate::certificates;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{BootSource, Cluster, Node};
 use crate::config_drive::Drive;
 use crate::credential;
 use crate::firmware;
@@ -58,7 +58,10 @@ impl Qemu {
     pub fn new(layout: Layout, cluster: &Cluster, command: SupervisorCommand) -> Self {
         let raws =
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
-        let boot = cluster.direct_boot.iter().flat_map(|boot| [&boot.kernel, &boot.initrd]);
+        let boot = match &cluster.boot_source {
+            BootSource::Kernel(boot) => vec![&boot.kernel, &boot.initrd],
+            BootSource::Disk | BootSource::Network(_) => Vec::new(),
+        };
         let images = raws.chain(boot).filter_map(|file| file.parent()).map(PathBuf::from);
         let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
         Self { layout, tree: cluster.image.tools.clone(), shared, command, runtime: OnceLock::new() }

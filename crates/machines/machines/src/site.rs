@@ -15,6 +15,7 @@ mod provision;
 mod served_certificates;
 mod stalls;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, DiskFault, free_port};
-use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, DirectBoot, Node, NodeStatus};
+use crate::cluster::{BackendKind, BootSource, Cluster, ClusterSpec, ClusterSpecError, Node, NodeStatus};
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
@@ -239,11 +240,28 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    /// Sets what QEMU nodes boot, from each node's next start; `None` is their disks.
-    pub fn set_direct_boot(&self, kernel: Option<DirectBoot>) -> Result<(), SiteError> {
+    /// Sets what QEMU nodes boot, from each node's next start.
+    pub fn set_boot_source(&self, source: BootSource) -> Result<(), SiteError> {
         let mut state = self.state();
-        state.direct_boot = kernel;
+        state.boot_source = source;
         Ok(self.layout.save(&state)?)
+    }
+
+    /// The command that runs a program of this host on the LAN, with this address. Without privileges it needs user
+    /// namespaces.
+    pub fn on_lan(&self, address: Ipv4Addr, program: &[String]) -> Result<Command, SiteError> {
+        self.ensure_lan()?;
+        let name = address.to_string();
+        lan::send_command(&self.layout.lan(), &PortCommand::Add(name.clone()))?;
+        let mut command = Command::new(&self.background.program);
+        command.args(&self.background.on_lan).arg(lan::socket(&self.layout.lan(), &name)).arg(name);
+        command.args(program);
+        Ok(command)
+    }
+
+    /// Kernel arguments that the machines' processor needs; the harness adds them to those of a disk.
+    pub fn kernel_arguments(&self) -> Option<&'static str> {
+        self.acceleration().ok().flatten()?.kernel_arguments()
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), SiteError> {

@@ -1,9 +1,9 @@
 //! `keelson-unattended-install`: runs `coreos-install` as the `keelson.install` arguments of the kernel command line say,
-//! on a live system without an installed disk.
+//! on a live system without an installed disk. With one, it reports the machine as installed instead, so that the server
+//! lets it boot from its disk.
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -15,6 +15,10 @@ use crate::root::Root;
 const COMMAND_LINE: &str = "/proc/cmdline";
 const BLOCK: &str = "/sys/class/block";
 const PROGRAM: &str = "coreos-install";
+/// Sends a POST request to the URL in this argument of the kernel command line.
+const REPORT: [&str; 2] = ["/usr/lib/keelson/keelson-report", "keelson.install.report"];
+/// Exists once the machine should boot from its disk.
+const BOOT_FROM_DISK: &str = "/run/keelson/boot-from-disk";
 const FORCE: &str = "keelson.install.force";
 /// Value of `keelson.install` for the smallest unused disk.
 const SMALLEST: &str = "smallest";
@@ -37,9 +41,6 @@ const SLOT: &str = "PARTNAME=USR-A";
                   keelson.install.reboot=no             stay in the live system"
 )]
 struct Flags {
-    /// Install nothing; exit status 1 if a disk has an installed system already
-    #[arg(long)]
-    check: bool,
     /// Print the command and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -55,20 +56,30 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         bail!("{COMMAND_LINE} has no keelson.install=");
     };
     let is_forced = text.split_ascii_whitespace().any(|argument| argument == FORCE);
+    let mut command = vec![PROGRAM.to_owned()];
     if let Some(disk) = installed_disk(&flags.root)?.filter(|_| !is_forced) {
         println!(
             "{disk} has an installed system: nothing is installed. Boot from it, or wipefs --all /dev/{disk}"
         );
-        return Ok(ExitCode::FAILURE);
+        if !arguments.iter().any(|argument| argument == "--report") {
+            return Ok(ExitCode::SUCCESS);
+        }
+        command = REPORT.map(str::to_owned).to_vec();
+    } else {
+        command.extend(arguments);
     }
-    if flags.check {
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("{PROGRAM} {}", arguments.join(" "));
+    let line = command.join(" ");
+    println!("{line}");
     if flags.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Command::new(PROGRAM).args(arguments).exec()).with_context(|| format!("cannot run {PROGRAM}"))
+    let status = Command::new(&command[0]).args(&command[1..]).status();
+    if !status.with_context(|| format!("cannot run {line}"))?.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let marker = flags.root.at(BOOT_FROM_DISK);
+    fs::write(&marker, "").with_context(|| format!("cannot write {}", marker.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Arguments of `coreos-install`; `None` without `keelson.install`.

@@ -172,6 +172,30 @@ fn program_name_selects_the_applet() {
 
 /// An applet without a link in the image cannot be run there.
 #[test]
+fn a_machine_with_an_installed_disk_reports_it_or_is_left_alone() {
+    const REPORT: &str = "keelson.install.report=http://a/installed";
+    const INSTALL: &str = "coreos-install -s -e 7";
+    let installed = "vdb has an installed system: nothing is installed";
+    for (disk, more, expect, lines) in [
+        ("vdb", "", installed, 1),
+        ("vdb", REPORT, "\n/usr/lib/keelson/keelson-report keelson.install.report\n", 2),
+        ("vdb", "keelson.install.force", INSTALL, 1),
+        ("loop0", REPORT, &format!("{INSTALL} --report http://a/installed"), 1),
+    ] {
+        let slot = format!("sys/devices/{disk}/{disk}2");
+        let machine = Machine::new(&[
+            ("proc/cmdline", &format!("quiet keelson.install=smallest {more}\n")),
+            (&format!("{slot}/uevent"), "DEVTYPE=partition\nPARTNAME=USR-A\n"),
+            ("sys/class/block/none", ""),
+        ]);
+        symlink(machine.root().join(&slot), machine.root().join(format!("sys/class/block/{disk}2"))).unwrap();
+        let output = machine.call("keelson-unattended-install", &["--dry-run"]);
+        check(&output, 0, expect);
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), lines, "{output:?}");
+    }
+}
+
+#[test]
 fn image_links_every_applet() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/programs.toml");
     let list = fs::read_to_string(list).unwrap();

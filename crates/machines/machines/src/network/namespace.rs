@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -12,6 +13,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::{getegid, geteuid};
 
 nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
+nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, libc::ifreq);
+nix::ioctl_write_ptr_bad!(set_mask, libc::SIOCSIFNETMASK, libc::ifreq);
 
 const LOOPBACK: &[u8] = b"lo";
 
@@ -53,7 +56,7 @@ pub fn run<T: Send>(namespace: &OwnedFd, work: impl FnOnce() -> io::Result<T> + 
 fn create_on_this_thread() -> io::Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let namespace = File::open("/proc/thread-self/ns/net")?.into();
-    raise_loopback()?;
+    raise(LOOPBACK)?;
     Ok(namespace)
 }
 
@@ -68,14 +71,42 @@ pub fn interface_request(name: &[u8]) -> libc::ifreq {
     request
 }
 
+fn control() -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
+}
+
+/// Sets up an interface of the calling thread's namespace.
 #[allow(unsafe_code, reason = "an ioctl on a structure of C")]
-fn raise_loopback() -> io::Result<()> {
-    let mut request = interface_request(LOOPBACK);
+fn raise(name: &[u8]) -> io::Result<()> {
+    let mut request = interface_request(name);
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
-    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.
-    unsafe { set_flags(control.as_raw_fd(), &raw const request)? };
+    unsafe { set_flags(control()?.as_raw_fd(), &raw const request)? };
     Ok(())
+}
+
+/// Gives an interface of a namespace its address, and sets it up.
+#[allow(unsafe_code, reason = "ioctls on structures of C")]
+pub fn configure(namespace: &OwnedFd, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+    let request = |address: Ipv4Addr| {
+        let mut request = interface_request(name.as_bytes());
+        let mut bytes = [0; 14];
+        bytes[2..6].copy_from_slice(&address.octets().map(u8::cast_signed));
+        let family = libc::sa_family_t::try_from(libc::AF_INET).unwrap_or_default();
+        request.ifr_ifru.ifru_addr = libc::sockaddr { sa_family: family, sa_data: bytes };
+        request
+    };
+    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(prefix))).unwrap_or(0);
+    run(namespace, || {
+        let (control, [address, mask]) = (control()?, [address, Ipv4Addr::from_bits(mask)].map(request));
+        // SAFETY: both calls read one ifreq each, which lives until they return. An AF_INET sockaddr has the port in the
+        // first two bytes of its data and the address in the next four.
+        unsafe {
+            set_address(control.as_raw_fd(), &raw const address)?;
+            set_mask(control.as_raw_fd(), &raw const mask)?;
+        }
+        raise(name.as_bytes())
+    })
 }
 
 /// Runs the program of `command` in `namespace`, which must exist until the program is spawned.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::certificates;
-use crate::cluster::{Cluster, Datasource, DirectBoot, Node};
+use crate::cluster::{BootSource, Cluster, Datasource, NetworkFirmware, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
@@ -23,6 +23,14 @@ const SANDBOX: [&str; 2] =
 /// protection.
 const PROTECTED_VARIABLES: [&str; 4] =
     ["-global", "cfi.pflash01.secure=on", "-global", "ICH9-LPC.disable_s3=1"];
+
+const NO_IPV6: &[&str] = &["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"];
+const NO_PXE: &[&str] = &[
+    "-fw_cfg",
+    "name=opt/org.tianocore/IPv4PXESupport,string=n",
+    "-fw_cfg",
+    "name=opt/org.tianocore/IPv6PXESupport,string=n",
+];
 
 /// Serial number of the second disk: `/dev/disk/by-id/virtio-spare`.
 const SPARE_SERIAL: &str = "spare";
@@ -49,11 +57,11 @@ pub fn arguments(
     add(if cluster.secure_boot { &PROTECTED_VARIABLES } else { &[] });
     add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    add(&[
-        "-drive",
-        &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
-    ]);
-    add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
+    if cluster.boot_source != BootSource::Network(NetworkFirmware::Bios) {
+        let code = firmware::code(cluster.secure_boot);
+        add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
+        add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
+    }
     add(&[
         "-drive",
         &format!(
@@ -64,8 +72,9 @@ pub fn arguments(
     add(devices.arguments);
     add(&["-device", &format!("{},drive=disk,bootindex=1", devices.disk)]);
     add(devices.others);
+    add(protocols(&cluster.boot_source));
     add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
-    for arguments in network(devices, layout, node) {
+    for arguments in network(devices, layout, node, &cluster.boot_source) {
         add(&arguments.each_ref().map(String::as_str));
     }
     add(&[
@@ -106,17 +115,13 @@ pub fn arguments(
     }
     all.extend(cluster.qemu_arguments.iter().cloned());
     let kernel_arguments = acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments);
-    add_kernel(&mut all, cluster.direct_boot.as_ref(), kernel_arguments);
+    add_kernel(&mut all, &cluster.boot_source, kernel_arguments);
     all
 }
 
-/// Passes `arguments` to the kernel of the disk, or of `boot`, whose own ones follow.
-fn add_kernel<'a>(
-    all: &mut Vec<String>,
-    boot: Option<&'a DirectBoot>,
-    arguments: impl Iterator<Item = &'a str>,
-) {
-    let Some(boot) = boot else {
+/// Passes `arguments` to a kernel that systemd-stub starts, or to that of `source`, whose own ones follow.
+fn add_kernel<'a>(all: &mut Vec<String>, source: &'a BootSource, arguments: impl Iterator<Item = &'a str>) {
+    let BootSource::Kernel(boot) = source else {
         return arguments.for_each(|arguments| append_kernel_arguments(all, arguments));
     };
     let arguments = arguments.chain([&*boot.arguments]).collect::<Vec<_>>().join(" ");
@@ -153,7 +158,7 @@ fn user_data(devices: &Devices, datasource: Datasource, files: &NodeLayout) -> V
 }
 
 /// Two networks: QEMU's user network, for outbound traffic and forwarded ports, and the cluster's LAN.
-fn network(devices: &Devices, layout: &Layout, node: &Node) -> [[String; 4]; 2] {
+fn network(devices: &Devices, layout: &Layout, node: &Node, source: &BootSource) -> [[String; 4]; 2] {
     let mut user = "user,id=user".to_owned();
     let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
     for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
@@ -162,12 +167,27 @@ fn network(devices: &Devices, layout: &Layout, node: &Node) -> [[String; 4]; 2] 
     }
     let socket = value(&lan::socket(&layout.lan(), &node.name));
     let lan = format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500");
-    [(user, "netdev=user".to_owned()), (lan, format!("netdev=lan,mac={}", node.mac))].map(
+    // Before the disk. The adapter's ROM has iPXE; UEFI has a driver of its own.
+    let boot = match source {
+        BootSource::Disk | BootSource::Kernel(_) => "romfile=",
+        BootSource::Network(NetworkFirmware::Bios) => "bootindex=0",
+        BootSource::Network(NetworkFirmware::Pxe | NetworkFirmware::Http) => "bootindex=0,romfile=",
+    };
+    [(user, "netdev=user,romfile=".to_owned()), (lan, format!("netdev=lan,mac={},{boot}", node.mac))].map(
         |(netdev, device)| {
-            let device = format!("{},{device},romfile=", devices.network);
+            let device = format!("{},{device}", devices.network);
             ["-netdev".to_owned(), netdev, "-device".to_owned(), device]
         },
     )
+}
+
+/// OVMF's switches of the protocols that are not tried.
+fn protocols(source: &BootSource) -> &'static [&'static str] {
+    match source {
+        BootSource::Disk | BootSource::Kernel(_) | BootSource::Network(NetworkFirmware::Bios) => &[],
+        BootSource::Network(NetworkFirmware::Pxe) => NO_IPV6,
+        BootSource::Network(NetworkFirmware::Http) => NO_PXE,
+    }
 }
 
 /// Adds kernel arguments through systemd-stub, which reads only one such string. Ours come first, so that those of
@@ -193,7 +213,7 @@ fn value(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{ClusterSpec, Forward, Hardware, SharedFolder, tests::image};
+    use crate::cluster::{ClusterSpec, DirectBoot, Forward, Hardware, SharedFolder, tests::image};
 
     const GOLDEN: &str = include_str!("golden/core-01.txt");
 
@@ -292,11 +312,32 @@ mod tests {
     fn a_directly_booted_kernel_has_all_arguments() {
         let mut cluster = cluster();
         let [kernel, initrd] = ["/out/vmlinuz", "/out/initrd.img"].map(std::path::PathBuf::from);
-        cluster.direct_boot = Some(DirectBoot { kernel, initrd, arguments: "console=ttyS0".to_owned() });
+        let boot = DirectBoot { kernel, initrd, arguments: "console=ttyS0".to_owned() };
+        cluster.boot_source = BootSource::Kernel(boot);
         let text = lines(&cluster, "/state", &Acceleration::Tcg { reason: "no /dev/kvm".into() });
         let boot = "-kernel /out/vmlinuz\n-initrd /out/initrd.img\n\
                     -append systemd.default_device_timeout_sec=180 no_timer_check console=ttyS0\n";
         assert!(text.ends_with(boot) && !text.contains("kernel-cmdline-extra"), "{text}");
+    }
+
+    #[test]
+    fn the_network_comes_before_the_disk() {
+        let mut cluster = cluster();
+        let mac = cluster.nodes[0].mac.clone();
+        for (firmware, present, absent) in [
+            (NetworkFirmware::Bios, format!("netdev=lan,mac={mac},bootindex=0\n"), "pflash"),
+            (
+                NetworkFirmware::Pxe,
+                "name=opt/org.tianocore/IPv6PXESupport,string=n".to_owned(),
+                "IPv4PXESupport",
+            ),
+            (NetworkFirmware::Http, "name=opt/org.tianocore/IPv4PXESupport,string=n".to_owned(), "-kernel"),
+        ] {
+            cluster.boot_source = BootSource::Network(firmware);
+            let text = lines(&cluster, "/state", &Acceleration::Kvm);
+            assert!(text.contains(&present) && !text.contains(absent), "{firmware:?}: {text}");
+            assert!(text.contains("bootindex=0") && text.contains("netdev=user,romfile=\n"), "{text}");
+        }
     }
 
     #[test]

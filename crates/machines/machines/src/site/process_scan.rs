@@ -147,6 +147,7 @@ pub(super) mod tests {
             lan: arguments("lan"),
             supervisor: arguments("keeper"),
             qemu: arguments("qemu"),
+            on_lan: arguments("on-lan"),
             discovery: arguments("discovery"),
         }
     }

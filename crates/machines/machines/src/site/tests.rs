@@ -7,6 +7,7 @@ fn background() -> Background {
         lan: vec![],
         supervisor: vec![],
         qemu: vec![],
+        on_lan: vec![],
         discovery: vec![],
     }
 }

@@ -1,5 +1,5 @@
-//! The LAN interface of an nspawn node: a tap device in the node's network namespace that is connected to the
-//! cluster's switch. nspawn and QEMU nodes share one LAN.
+//! The interface of a network namespace on the LAN: a tap device that is connected to the cluster's switch. nspawn
+//! nodes, QEMU nodes and programs of the host share one LAN.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -15,8 +15,8 @@ use crate::lan::{read_frame, write_frame};
 use crate::limits;
 use crate::network::namespace;
 
-/// The interface name for which the node's networkd is configured.
-const NAME: &[u8] = b"host0";
+/// The interface name, for which the networkd of a node is configured.
+pub const NAME: &str = "host0";
 /// Pause before reconnecting to the switch, like QEMU's reconnect-ms.
 const RECONNECT_MILLIS: u16 = 200;
 
@@ -32,7 +32,7 @@ pub fn create(network: &OwnedFd, mac: &str) -> io::Result<File> {
 #[allow(unsafe_code, reason = "ioctls on structures of C")]
 fn create_here(mac: [u8; 6]) -> io::Result<File> {
     let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
-    let mut request = namespace::interface_request(NAME);
+    let mut request = namespace::interface_request(NAME.as_bytes());
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).map_err(io::Error::other)?;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives until the call returns.
     unsafe { tun_set_iff(tap.as_raw_fd(), std::ptr::from_mut(&mut request) as libc::c_ulong)? };
