@@ -1,10 +1,11 @@
 //! Connection handling of a small HTTP server: a connection limit, a header timeout, and a graceful shutdown.
 //!
-//! Independent of what is served. [`mod@file`] and [`range`] are for servers of files.
+//! Independent of what is served. [`download`], [`mod@file`] and [`range`] are for servers of files.
 
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod download;
 pub mod file;
 pub mod range;
 

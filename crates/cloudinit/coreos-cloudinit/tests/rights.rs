@@ -55,51 +55,43 @@ fn what_reads_has_the_rights_to_read_and_what_applies_has_all() {
     let vmware = format!(
         "case \"$1\" in *.ovfenv) {no_value};; *.config.data) printf '%s' '{config}';; *) {no_value};; esac"
     );
-    let virtual_box =
-        format!("case \"$4\" in */user-data) printf 'Value: %s\\n' '{config}';; *) echo No;; esac");
-    for (from, program, response, more) in [
-        ("-from-vmware-guestinfo", "vmware-rpctool", &vmware, RAW_IO | BIND_SERVICE),
-        ("-from-virtualbox", "VBoxControl", &virtual_box, 0),
-    ] {
-        for task in ["-plan", "-validate", "-convert=butane", ""] {
-            let machine = Machine::new();
-            machine.put("/etc/passwd", &format!("stranger:x:{STRANGER}:{STRANGER}::/:/bin/sh\n"));
-            machine.put("/etc/group", &format!("stranger:x:{STRANGER}:\n"));
-            let theirs = machine.folder().join("theirs");
-            std::fs::write(&theirs, "theirs\n").unwrap();
-            std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o600)).unwrap();
-            if chown(&theirs, Some(STRANGER), Some(STRANGER)).is_err() {
-                let test = "what_reads_has_the_rights_to_read_and_what_applies_has_all";
-                eprintln!("SKIPPED: {test}: only root can create a file of another user");
-                return;
-            }
-            record_rights(&machine, program, response);
-            let arguments: Vec<_> = [task, from].into_iter().filter(|text| !text.is_empty()).collect();
-            machine.start_with_log("told", &arguments).expect(0, &[]);
+    let (from, program, response, more) =
+        ("-from-vmware-guestinfo", "vmware-rpctool", &vmware, RAW_IO | BIND_SERVICE);
+    for task in ["-plan", "-validate", "-convert=butane", ""] {
+        let machine = Machine::new();
+        machine.put("/etc/passwd", &format!("stranger:x:{STRANGER}:{STRANGER}::/:/bin/sh\n"));
+        machine.put("/etc/group", &format!("stranger:x:{STRANGER}:\n"));
+        let theirs = machine.folder().join("theirs");
+        std::fs::write(&theirs, "theirs\n").unwrap();
+        std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if chown(&theirs, Some(STRANGER), Some(STRANGER)).is_err() {
+            let test = "what_reads_has_the_rights_to_read_and_what_applies_has_all";
+            eprintln!("SKIPPED: {test}: only root can create a file of another user");
+            return;
+        }
+        record_rights(&machine, program, response);
+        let arguments: Vec<_> = [task, from].into_iter().filter(|text| !text.is_empty()).collect();
+        machine.start_with_log("told", &arguments).expect(0, &[]);
 
-            let report = std::fs::read_to_string(machine.folder().join("told")).unwrap();
-            let read = |who: &str| -> String {
-                let lines = report.lines().filter_map(|line| line.strip_prefix(&format!("{who} ")));
-                lines.map(|line| format!("{line}\n")).collect()
-            };
-            let both = permitted & (READ_SEARCH | more);
-            // A source is queried more than once.
-            let of_program = rights(&read("program"));
-            assert!(
-                !of_program.is_empty() && of_program.iter().all(|one| *one == [0, both, both, 1]),
-                "{task}"
-            );
-            assert!(rights(&read("first")).iter().all(|[_, own, _, none]| (*own, *none) == (permitted, 0)));
-            let others = rights(&read("other"));
-            let expect = [0, both, permitted & READ_SEARCH, 1];
-            assert!(!others.is_empty() && others.iter().all(|one| *one == expect), "{task}: {others:x?}");
-            let tried = read("tried");
-            assert!(tried.starts_with("theirs\n") && tried.ends_with("Permission denied\n"), "{tried}");
-            assert_eq!(tried.matches("theirs\n").count(), tried.matches("Permission denied\n").count());
-            assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs\n");
-            if task.is_empty() {
-                assert_eq!(std::fs::metadata(machine.path("/x")).unwrap().uid(), STRANGER);
-            }
+        let report = std::fs::read_to_string(machine.folder().join("told")).unwrap();
+        let read = |who: &str| -> String {
+            let lines = report.lines().filter_map(|line| line.strip_prefix(&format!("{who} ")));
+            lines.map(|line| format!("{line}\n")).collect()
+        };
+        let both = permitted & (READ_SEARCH | more);
+        // A source is queried more than once.
+        let of_program = rights(&read("program"));
+        assert!(!of_program.is_empty() && of_program.iter().all(|one| *one == [0, both, both, 1]), "{task}");
+        assert!(rights(&read("first")).iter().all(|[_, own, _, none]| (*own, *none) == (permitted, 0)));
+        let others = rights(&read("other"));
+        let expect = [0, both, permitted & READ_SEARCH, 1];
+        assert!(!others.is_empty() && others.iter().all(|one| *one == expect), "{task}: {others:x?}");
+        let tried = read("tried");
+        assert!(tried.starts_with("theirs\n") && tried.ends_with("Permission denied\n"), "{tried}");
+        assert_eq!(tried.matches("theirs\n").count(), tried.matches("Permission denied\n").count());
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs\n");
+        if task.is_empty() {
+            assert_eq!(std::fs::metadata(machine.path("/x")).unwrap().uid(), STRANGER);
         }
     }
 }

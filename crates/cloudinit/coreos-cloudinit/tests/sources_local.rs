@@ -260,27 +260,13 @@ fn virtualboxs_guest_properties() {
     let machine = Machine::new();
     let from = "-from-virtualbox";
     machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
-    machine.put("/keys/user-data", IN_BASE64);
-    machine.put("/keys/user-data.encoding", "base64");
-    machine.put("/keys/hostname", "core-01");
-    let script = format!(
-        "[ \"$1 $2 $3\" = '--nologo guestproperty get' ] || exit 2\nfile='{}'/\"${{4##*/}}\"\n\
-         [ -e \"$file\" ] || {{ echo 'No value set!'; exit 0; }}\nprintf 'Value: '; cat \"$file\"; echo",
-        machine.path("/keys").display()
-    );
-    machine.program("VBoxControl", &script);
-    let expected =
-        ["of type \"virtualbox\"", r#"{"op":"hostname","name":"core-01","#, r#""path":"/addresses""#];
-    plan(&machine, from, 0, &expected);
-    machine.put("/keys/user-data", "hush!");
-    let expected = ["guest property is not valid: its user-data cannot be decoded", r#""name":"core-01""#];
-    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
-    machine.program(
-        "VBoxControl",
-        "echo hush; echo 'VBoxControl: error: Failed to contact the host' >&2; exit 1",
-    );
-    let expected = ["VBoxControl cannot be asked: exit status: 1: VBoxControl: error: Failed to contact"];
-    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
+    machine.put("/sys/bus/pci/devices/0000:00:04.0/vendor", "0x80ee\n");
+    machine.put("/sys/bus/pci/devices/0000:00:04.0/device", "0xcafe\n");
+    let expected = ["this is no machine of VirtualBox, or its device is missing"];
+    machine.start(&["-validate", from], &[], b"").expect(1, &expected);
+    machine.put("/dev/vboxguest", "");
+    let expected = ["cannot read", "/dev/vboxguest: Inappropriate ioctl for device"];
+    machine.start(&["-plan", from], &[], b"").expect(1, &expected);
 }
 
 #[test]

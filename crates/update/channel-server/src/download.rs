@@ -3,18 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http_server::body::Body;
-use http_server::file::{CHUNKS_AHEAD, send};
-use http_server::range::{ByteRange, parse_range};
-use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE,
-    LOCATION, RANGE, RETRY_AFTER,
-};
-use hyper::{HeaderMap, Method, Response, StatusCode};
+use http_server::download::{Download, set_header};
+use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use hyper::{HeaderMap, Method, StatusCode};
 use release::{FileName, files};
 use rollout::Track;
 use semver::Version;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use crate::body::{HttpResponse, text};
 use crate::limits::CHUNK_TIMEOUT;
@@ -89,50 +84,14 @@ pub async fn serve(
     let size =
         tokio::task::spawn_blocking(move || std::fs::metadata(stat_path).map(|found| found.len())).await;
     let Ok(Ok(size)) = size else { return text(StatusCode::NOT_FOUND, "no such file\n") };
-    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    // A range applies only if the file is still the same (`If-Range`).
-    let is_unchanged = header(IF_RANGE).is_none_or(|of| Some(of) == etag.as_deref());
-    let (status, from, to) = match parse_range(header(RANGE).filter(|_| is_unchanged), size) {
-        ByteRange::Full => (StatusCode::OK, 0, size),
-        ByteRange::Bytes(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
-        ByteRange::Unsatisfiable => {
-            let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable\n");
-            set_header(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
-            return response;
-        }
-    };
-    let mut response = Response::new(Body::Full(None));
-    *response.status_mut() = status;
-    if method != Method::HEAD {
-        let Ok(release) = readers.clone().try_acquire_owned() else {
-            let mut unavailable = text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent downloads\n");
-            set_header(&mut unavailable, RETRY_AFTER, "10");
-            return unavailable;
-        };
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let metrics = server.metrics.clone();
-        tokio::task::spawn_blocking(move || {
-            metrics.sent_bytes.inc_by(send(&path, from, to, &sender, CHUNK_TIMEOUT));
-            drop(release);
-        });
-        *response.body_mut() = Body::Stream { chunks, remaining: Some(to - from) };
-    }
-    if status == StatusCode::PARTIAL_CONTENT {
-        set_header(&mut response, CONTENT_RANGE, &format!("bytes {from}-{}/{size}", to - 1));
-    }
-    set_header(&mut response, CONTENT_LENGTH, &(to - from).to_string());
-    set_header(&mut response, CONTENT_TYPE, OCTETS);
-    set_header(&mut response, ACCEPT_RANGES, "bytes");
+    let file = Download { path, size, etag, content_type: OCTETS, chunk_timeout: CHUNK_TIMEOUT };
+    let (permit, metrics) = (readers.clone().try_acquire_owned().ok(), server.metrics.clone());
+    let mut response = file.respond(method, headers, permit, move |sent| {
+        metrics.sent_bytes.inc_by(sent.bytes);
+    });
     // The files of a version never change.
-    set_header(&mut response, CACHE_CONTROL, "public, max-age=86400, no-transform");
-    if let Some(etag) = etag {
-        set_header(&mut response, ETAG, &etag);
-    }
+    let caching =
+        if response.status().is_success() { "public, max-age=86400, no-transform" } else { "no-store" };
+    set_header(&mut response, CACHE_CONTROL, caching);
     response
-}
-
-pub fn set_header(response: &mut HttpResponse, name: hyper::header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
 }

@@ -3,14 +3,13 @@
 //! A release is published completely or not at all. Uploads are kept in a separate folder until every file is present
 //! and its digest matches.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_server::file::CHUNK_BYTES;
 use release::{Blob, Digest, FileName, MAX_RELEASE, Release, files};
 use rollout::Package;
 use sha1::Sha1;
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 use tuf::Targets;
 
 use crate::files_error::FilesError;
+use crate::listed::Listed;
 use crate::release_id::{RELEASES, ReleaseId};
 use crate::repository::check_listed;
 use crate::uploads::{Uploads, to_u64};
@@ -69,28 +69,14 @@ impl Files {
         chunks: mpsc::Receiver<Bytes>,
         size: Option<u64>,
     ) -> Result<(), FilesError> {
-        let folder = self.folders.upload(id);
         if name.as_str() != files::RELEASE {
-            let release = read_release(&folder)?;
+            let release = read_release(&self.folders.upload(id))?;
             let blob = release.blobs().find(|blob| blob.url == *name);
             let blob = blob.ok_or_else(|| FilesError::UnknownFile(name.to_string()))?;
-            let received = self.folders.receive(id, name, chunks, (blob.size, size))?;
-            return match verify_blob(blob, received.size, received.sha256) {
-                Ok(()) => received.accept(),
-                Err(error) => Err(received.reject(error)),
-            };
+            return self.folders.receive_listed(id, blob.into(), chunks, size);
         }
-        let received = self.folders.receive(id, name, chunks, (to_u64(MAX_RELEASE), size))?;
-        let failed = |error| FilesError::Io(received.partial.clone(), error);
-        let bytes = fs::read(&received.partial).map_err(failed)?;
-        check_identity(&Release::parse(&bytes)?, id)?;
-        // Files uploaded for another `release.json` do not belong to this one.
-        if fs::read(folder.join(files::RELEASE)).is_ok_and(|before| before != bytes) {
-            self.folders.remove_upload(id)?;
-            fs::create_dir_all(&folder).map_err(failed)?;
-            fs::write(&received.partial, &bytes).map_err(failed)?;
-        }
-        received.accept()
+        let check = |bytes: &[u8]| check_identity(&Release::parse(bytes)?, id);
+        self.folders.receive_list(id, name, chunks, (MAX_RELEASE, size), check)
     }
 
     /// Publishes an uploaded release. Idempotent. With `files_at` only the metadata has to be uploaded.
@@ -124,10 +110,10 @@ impl Files {
         let mut sha1 = String::new();
         if files_at.is_none() {
             for blob in release.blobs() {
-                let (size, sha256, sha1_base64) = hash_file(source, blob)?;
-                verify_blob(blob, size, sha256)?;
+                let mut hash = Sha1::new();
+                Listed::from(blob).verify_in(source, |chunk| hash.update(chunk))?;
                 if blob.url == release.full.blob.url {
-                    sha1 = sha1_base64;
+                    sha1 = STANDARD.encode(hash.finalize());
                 }
             }
         }
@@ -170,39 +156,6 @@ fn check_identity(release: &Release, id: &ReleaseId) -> Result<(), FilesError> {
         return Err(FilesError::Mismatch(format!("appid {}, expected {}", release.appid, id.app)));
     }
     Ok(())
-}
-
-fn verify_blob(blob: &Blob, size: u64, sha256: Digest) -> Result<(), FilesError> {
-    let name = || blob.url.to_string();
-    if size != blob.size {
-        return Err(FilesError::Size { name: name(), found: size, wanted: blob.size });
-    }
-    if sha256 != blob.sha256 {
-        return Err(FilesError::Digest { name: name(), found: sha256, wanted: blob.sha256 });
-    }
-    Ok(())
-}
-
-/// Size, SHA-256, and SHA-1 in base64, of the file on disk.
-fn hash_file(folder: &Path, blob: &Blob) -> Result<(u64, Digest, String), FilesError> {
-    let path = folder.join(blob.url.as_str());
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => FilesError::Missing(blob.url.to_string()),
-        _ => FilesError::Io(path.clone(), error),
-    };
-    let mut file = File::open(&path).map_err(failed)?;
-    let (mut sha256, mut sha1, mut size) = (Sha256::new(), Sha1::new(), 0);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let count = file.read(&mut chunk).map_err(failed)?;
-        if count == 0 {
-            break;
-        }
-        size += to_u64(count);
-        sha256.update(&chunk[..count]);
-        sha1.update(&chunk[..count]);
-    }
-    Ok((size, Digest(sha256.finalize().into()), STANDARD.encode(sha1.finalize())))
 }
 
 fn package(

@@ -1,22 +1,22 @@
 //! The image files of releases: uploaded one by one, verified, and served. Complete or absent, as the releases.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use release::{Digest, FileName, ImageFile, ImageList, MAX_IMAGE_LIST, MetadataError, Release, files};
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 use tokio::sync::mpsc;
 use tuf::Targets;
 
 use crate::files_error::FilesError;
+use crate::listed::Listed;
 use crate::release_id::ReleaseId;
 use crate::repository::check_images;
 use crate::uploads::{Uploads, to_u64};
-use http_server::file::CHUNK_BYTES;
 
 /// Subfolders of a server's folder.
 const IMAGES: &str = "images";
@@ -61,28 +61,14 @@ impl ImageStore {
         chunks: mpsc::Receiver<Bytes>,
         size: Option<u64>,
     ) -> Result<(), FilesError> {
-        let folder = self.folders.upload(id);
         if name.as_str() != files::IMAGES {
-            let (list, _) = read_list(&folder)?;
+            let (list, _) = read_list(&self.folders.upload(id))?;
             let file = list.file(name.as_str()).ok_or_else(|| FilesError::UnknownFile(name.to_string()))?;
-            let received = self.folders.receive(id, name, chunks, (file.size, size))?;
-            return match verify(file, received.size, received.sha256) {
-                Ok(()) => received.accept(),
-                Err(error) => Err(received.reject(error)),
-            };
+            return self.folders.receive_listed(id, file.into(), chunks, size);
         }
-        let received = self.folders.receive(id, name, chunks, (to_u64(MAX_IMAGE_LIST), size))?;
-        let failed = |error| FilesError::Io(received.partial.clone(), error);
-        let bytes = fs::read(&received.partial).map_err(failed)?;
-        let list = ImageList::parse(&bytes).map_err(FilesError::ImageList)?;
-        check_identity(&list, id)?;
-        // Files uploaded for another `images.json` do not belong to this one.
-        if fs::read(folder.join(files::IMAGES)).is_ok_and(|before| before != bytes) {
-            self.folders.remove_upload(id)?;
-            fs::create_dir_all(&folder).map_err(failed)?;
-            fs::write(&received.partial, &bytes).map_err(failed)?;
-        }
-        received.accept()
+        let check =
+            |bytes: &[u8]| check_identity(&ImageList::parse(bytes).map_err(FilesError::ImageList)?, id);
+        self.folders.receive_list(id, name, chunks, (MAX_IMAGE_LIST, size), check)
     }
 
     /// Publishes the uploaded images of `release`. Idempotent. With `files_at` only `images.json` has to be uploaded.
@@ -175,40 +161,14 @@ fn check_identity(list: &ImageList, id: &ReleaseId) -> Result<(), FilesError> {
     Err(FilesError::ImageList(MetadataError::Invalid { file: files::IMAGES, why }))
 }
 
-fn verify(file: &ImageFile, size: u64, sha256: Digest) -> Result<(), FilesError> {
-    let name = || file.name.to_string();
-    if size != file.size {
-        return Err(FilesError::Size { name: name(), found: size, wanted: file.size });
-    }
-    if sha256 != file.sha256 {
-        return Err(FilesError::Digest { name: name(), found: sha256, wanted: file.sha256 });
-    }
-    Ok(())
-}
-
 /// Verifies a file on disk. Returns [`DIGESTS`].
 fn hash(folder: &Path, expected: &ImageFile) -> Result<BTreeMap<String, String>, FilesError> {
-    let path = folder.join(expected.name.as_str());
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => FilesError::Missing(expected.name.to_string()),
-        _ => FilesError::Io(path.clone(), error),
-    };
-    let mut file = File::open(&path).map_err(failed)?;
-    let (mut sha256, mut sha1, mut sha512) = (Sha256::new(), Sha1::new(), Sha512::new());
-    let (mut md5, mut size, mut chunk) = (md5::Context::new(), 0, vec![0; CHUNK_BYTES]);
-    loop {
-        let count = file.read(&mut chunk).map_err(failed)?;
-        if count == 0 {
-            break;
-        }
-        let read = &chunk[..count];
-        size += to_u64(count);
-        sha256.update(read);
-        sha1.update(read);
-        sha512.update(read);
-        md5.consume(read);
-    }
-    verify(expected, size, Digest(sha256.finalize().into()))?;
+    let (mut md5, mut sha1, mut sha512) = (md5::Context::new(), Sha1::new(), Sha512::new());
+    Listed::from(expected).verify_in(folder, |chunk| {
+        md5.consume(chunk);
+        sha1.update(chunk);
+        sha512.update(chunk);
+    })?;
     let found = [
         format!("{:x}", md5.finalize()),
         format!("{:x}", sha1.finalize()),

@@ -22,6 +22,7 @@ mod images;
 mod images_api;
 mod keys_api;
 mod limits;
+mod listed;
 mod metadata;
 mod metrics;
 mod offline_keys;

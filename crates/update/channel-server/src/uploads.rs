@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::files_error::FilesError;
 use crate::limits::FILE_BYTES;
+use crate::listed::Listed;
 use crate::release_id::ReleaseId;
 
 const PARTIAL: &str = ".part";
@@ -24,22 +25,22 @@ pub struct Uploads {
 
 /// A file that was received, and is not in use yet.
 #[must_use]
-pub struct Received {
-    pub partial: PathBuf,
+struct Received {
+    partial: PathBuf,
     path: PathBuf,
-    pub size: u64,
-    pub sha256: Digest,
+    size: u64,
+    sha256: Digest,
 }
 
 impl Received {
     /// # Errors
     /// The file cannot be renamed.
-    pub fn accept(self) -> Result<(), FilesError> {
+    fn accept(self) -> Result<(), FilesError> {
         fs::rename(&self.partial, &self.path).map_err(|error| FilesError::Io(self.partial, error))
     }
 
     /// Removes the file. Returns `error`.
-    pub fn reject(self, error: FilesError) -> FilesError {
+    fn reject(self, error: FilesError) -> FilesError {
         match fs::remove_file(&self.partial) {
             Ok(()) => error,
             Err(error) => FilesError::Io(self.partial, error),
@@ -89,11 +90,56 @@ impl Uploads {
         Ok(names)
     }
 
-    /// Writes a file of at most `limit` bytes. `size`: of the request's body, if known.
+    /// Receives a file of a release. `size`: of the request's body, if known.
     ///
     /// # Errors
-    /// The file is longer, the upload was interrupted, or writing failed.
-    pub fn receive(
+    /// It is not the listed one, the upload was interrupted, or writing failed.
+    pub fn receive_listed(
+        &self,
+        id: &ReleaseId,
+        file: Listed<'_>,
+        chunks: mpsc::Receiver<Bytes>,
+        size: Option<u64>,
+    ) -> Result<(), FilesError> {
+        let received = self.receive(id, file.name, chunks, (file.size, size))?;
+        match file.verify(received.size, received.sha256) {
+            Ok(()) => received.accept(),
+            Err(error) => Err(received.reject(error)),
+        }
+    }
+
+    /// Receives the list of a release's files, of at most `limit` bytes. Files that were received for another list are
+    /// removed.
+    ///
+    /// # Errors
+    /// `check` fails, the upload was interrupted, or writing failed.
+    pub fn receive_list(
+        &self,
+        id: &ReleaseId,
+        name: &FileName,
+        chunks: mpsc::Receiver<Bytes>,
+        (limit, size): (usize, Option<u64>),
+        check: impl FnOnce(&[u8]) -> Result<(), FilesError>,
+    ) -> Result<(), FilesError> {
+        let received = self.receive(id, name, chunks, (to_u64(limit), size))?;
+        let failed = |error| FilesError::Io(received.partial.clone(), error);
+        let bytes = fs::read(&received.partial).map_err(failed)?;
+        check(&bytes)?;
+        if fs::read(&received.path).is_ok_and(|before| before != bytes) {
+            self.remove_upload(id)?;
+            fs::create_dir_all(self.upload(id)).map_err(failed)?;
+            let write = || {
+                let mut file = File::create(&received.partial)?;
+                file.write_all(&bytes)?;
+                file.sync_all()
+            };
+            write().map_err(failed)?;
+        }
+        received.accept()
+    }
+
+    /// Writes a file of at most `limit` bytes.
+    fn receive(
         &self,
         id: &ReleaseId,
         name: &FileName,

@@ -124,6 +124,16 @@ const TERMINAL_CONTROLS: [i32; 5] = [
     libc::TCFLSH as i32,
 ];
 
+/// ioctls of `/dev/vboxguest`: connect to a service of the host, and call it with four parameters.
+pub const VIRTUALBOX_CONNECT: u32 = read_write(4, 156);
+/// See [`VIRTUALBOX_CONNECT`].
+pub const VIRTUALBOX_CALL: u32 = read_write(7, 104);
+
+/// `_IOWR('V', number, bytes)`.
+const fn read_write(number: u32, bytes: u32) -> u32 {
+    3 << 30 | bytes << 16 | (b'V' as u32) << 8 | number
+}
+
 /// Nothing of ours makes these calls, nor [`ESCAPES`]: an attempt is one to escape.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
@@ -189,8 +199,10 @@ fn allowed(calls: Calls) -> Result<Rules, seccompiler::Error> {
     }
     if calls >= Calls::Devices {
         let create = WRITE_FLAGS & !libc::O_ACCMODE;
+        let virtual_box = [VIRTUALBOX_CONNECT, VIRTUALBOX_CALL].map(u32::cast_signed);
+        let controls = [&SOCKET_CONTROLS[..], &TERMINAL_CONTROLS, &virtual_box].concat();
         rules.insert(libc::SYS_openat, vec![rule(&[masked(2, create, 0)?])?]);
-        rules.insert(libc::SYS_ioctl, one_of(1, &[&SOCKET_CONTROLS[..], &TERMINAL_CONTROLS].concat())?);
+        rules.insert(libc::SYS_ioctl, one_of(1, &controls)?);
     }
     Ok(rules)
 }

@@ -8,17 +8,6 @@ const USER_DATA: &str = "/coreos-cloudinit/user-data";
 /// An encoding name as in `write_files`.
 const ENCODING: &str = "/coreos-cloudinit/user-data.encoding";
 const HOSTNAME: &str = "/coreos-cloudinit/hostname";
-/// Prefix of a value in the output of `VBoxControl`. Values may span several lines.
-const VALUE_PREFIX: &str = "Value: ";
-
-/// Parses the output of `VBoxControl guestproperty get`, which may start with a banner.
-pub fn property_value(output: &str) -> Option<&str> {
-    let start =
-        if output.starts_with(VALUE_PREFIX) { 0 } else { output.find(&format!("\n{VALUE_PREFIX}"))? + 1 };
-    let property_value = &output[start + VALUE_PREFIX.len()..];
-    Some(property_value.strip_suffix('\n').unwrap_or(property_value))
-}
-
 /// Returns the user-data; empty if there is none.
 ///
 /// # Errors
@@ -38,24 +27,6 @@ pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn responses() {
-        let title =
-            "Oracle VM VirtualBox Guest Additions Command Line Management Interface Version 7.0.20\n\n";
-        for (output, expect) in [
-            ("No value set!\n", None),
-            ("", None),
-            ("Value: core-01\n", Some("core-01")),
-            ("Value: \n", Some("")),
-            ("Value: #cloud-config\nhostname: a\n\n", Some("#cloud-config\nhostname: a\n")),
-            ("xValue: a\n", None),
-        ] {
-            assert_eq!(property_value(output), expect, "{output:?}");
-            assert_eq!(property_value(&format!("{title}{output}")), expect, "{output:?}");
-        }
-        assert_eq!(property_value("a\r\nValue: b"), Some("b"));
-    }
 
     #[test]
     fn properties() {

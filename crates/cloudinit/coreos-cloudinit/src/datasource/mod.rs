@@ -7,6 +7,7 @@ mod config_drive;
 mod credential;
 mod error;
 mod fetcher;
+mod guest_property;
 mod guest_tool;
 mod http;
 mod kernel_command_line;

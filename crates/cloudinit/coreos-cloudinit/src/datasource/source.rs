@@ -46,7 +46,7 @@ pub enum Source {
     VmwareOvfEnvironment(PathBuf),
     VmwareGuestinfo,
     /// Guest properties.
-    VirtualBox,
+    VirtualBox(PathBuf),
 }
 
 /// Whether a source can be read now.
@@ -75,7 +75,7 @@ impl Source {
             Self::NoCloud(_) => "nocloud",
             Self::Waagent(_) => "waagent",
             Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo => "vmware",
-            Self::VirtualBox => "virtualbox",
+            Self::VirtualBox(_) => "virtualbox",
         }
     }
 
@@ -86,7 +86,9 @@ impl Source {
                 let capabilities = vmware::TOOL_CAPABILITIES.to_vec();
                 ExtraRights { programs: true, capabilities, ..ExtraRights::default() }
             }
-            Self::VirtualBox => ExtraRights { programs: true, ..ExtraRights::default() },
+            Self::VirtualBox(root) => {
+                ExtraRights { devices: vec![virtual_box::device(root)], ..ExtraRights::default() }
+            }
             Self::CloudSigma(root) => {
                 ExtraRights { devices: vec![cloud_sigma::port(root)], ..ExtraRights::default() }
             }
@@ -113,7 +115,7 @@ impl Source {
             Self::NoCloud(path) => format!("{} has neither user-data nor meta-data", path.display()),
             Self::Waagent(path) => format!("{} is not provisioned", path.display()),
             Self::VmwareGuestinfo => "VMware's guestinfo cannot be asked".to_owned(),
-            Self::VirtualBox => "VirtualBox cannot be asked".to_owned(),
+            Self::VirtualBox(_) => "this is no machine of VirtualBox, or its device is missing".to_owned(),
         }
     }
 
@@ -143,7 +145,10 @@ impl Source {
                 let keys = cached(&cache.guestinfo, vmware::Keys::from_guestinfo)?;
                 Ok(available_if(keys.is_some(), Availability::Never))
             }
-            Self::VirtualBox => Ok(available_if(virtual_box::is_available()?, Availability::Never)),
+            Self::VirtualBox(root) if !virtual_box::has_adapter(root) => Ok(Availability::Never),
+            Self::VirtualBox(root) => {
+                Ok(available_if(virtual_box::device(root).exists(), Availability::NotYet))
+            }
             Self::FwCfg => Ok(available_if(Path::new(FW_CFG_PATH).exists(), Availability::Never)),
             Self::Url(url) => {
                 let fetched = http::fetch(url, retry, log).map(Availability::Fetched);
@@ -186,7 +191,7 @@ impl Source {
                 Some(keys) => keys.user_data(retry, log),
                 None => Ok(Vec::new()),
             },
-            Self::VirtualBox => virtual_box::user_data(),
+            Self::VirtualBox(root) => virtual_box::user_data(root),
             Self::KernelCommandLine(path) => match kernel_command_line::url(path, log)? {
                 Some(url) => http::fetch(&url, retry, log),
                 None => Err(DatasourceError::EmptyUrl),
@@ -217,7 +222,7 @@ impl Source {
                 Some(keys) => keys.metadata(),
                 None => Ok(Metadata::default()),
             },
-            Self::VirtualBox => virtual_box::metadata(),
+            Self::VirtualBox(root) => virtual_box::metadata(root),
             _ => Ok(Metadata::default()),
         }
     }

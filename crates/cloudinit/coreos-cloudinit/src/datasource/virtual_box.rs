@@ -1,48 +1,80 @@
-//! VirtualBox's guest properties.
+//! VirtualBox's guest properties, read from the kernel's device: no guest additions are needed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use cloudinit::metadata::Metadata;
 use cloudinit::provider::{Malformed, virtual_box};
 
 use super::error::DatasourceError;
-use super::guest_tool;
+use super::guest_property::{Client, Ioctl};
+use super::guest_tool::read_keys;
 
-/// Queries one guest property.
-const PROGRAM: &str = "VBoxControl";
-/// A property that VirtualBox sets itself; used as a probe.
-const PROBE_KEY: &str = "/VirtualBox/HostInfo/GUI/LanguageID";
+// Relative to the root.
+const DEVICE: &str = "dev/vboxguest";
+const PCI_DEVICES: &str = "sys/bus/pci/devices";
+/// Vendor and device of the adapter that connects a guest to VirtualBox.
+const ADAPTER: (&str, &str) = ("0x80ee", "0xcafe");
 
-/// Whether a hypervisor answers.
-pub(super) fn is_available() -> Result<bool, DatasourceError> {
-    let Some(program) = guest_tool::find(&[PROGRAM]) else { return Ok(false) };
-    query(&program, PROBE_KEY).map(|_| true)
+/// Whether this machine has the adapter, which the kernel's driver makes a device of.
+pub(super) fn has_adapter(root: &Path) -> bool {
+    let Ok(devices) = fs::read_dir(root.join(PCI_DEVICES)) else { return false };
+    let is = |file: PathBuf, value| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
+    devices
+        .flatten()
+        .map(|device| device.path())
+        .any(|path| is(path.join("vendor"), ADAPTER.0) && is(path.join("device"), ADAPTER.1))
 }
 
-pub(super) fn user_data() -> Result<Vec<u8>, DatasourceError> {
-    let program = program()?;
+/// The device, which exists once the driver is loaded.
+pub(super) fn device(root: &Path) -> PathBuf {
+    root.join(DEVICE)
+}
+
+pub(super) fn user_data(root: &Path) -> Result<Vec<u8>, DatasourceError> {
     let malformed = |source| DatasourceError::Malformed { path: "guest property".into(), source };
-    guest_tool::read_keys(|key| query(&program, key), virtual_box::user_data)?.map_err(malformed)
+    let (path, mut client) = connect(root)?;
+    read_keys(|key| query(&path, &mut client, key), virtual_box::user_data)?.map_err(malformed)
 }
 
-pub(super) fn metadata() -> Result<Metadata, DatasourceError> {
-    let program = program()?;
-    guest_tool::read_keys(|key| query(&program, key), virtual_box::metadata)
+pub(super) fn metadata(root: &Path) -> Result<Metadata, DatasourceError> {
+    let (path, mut client) = connect(root)?;
+    read_keys(|key| query(&path, &mut client, key), virtual_box::metadata)
 }
 
-fn program() -> Result<PathBuf, DatasourceError> {
-    let missing =
-        || DatasourceError::Program { program: PROGRAM.into(), reason: "it is not there".to_owned() };
-    guest_tool::find(&[PROGRAM]).ok_or_else(missing)
-}
-
-fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
-    let output = guest_tool::run(program, &["--nologo", "guestproperty", "get", key])?;
-    if !output.status.success() {
-        let reason = format!("{}: {}", output.status, output.error_line);
-        return Err(DatasourceError::Program { program: program.into(), reason });
+fn connect(root: &Path) -> Result<(PathBuf, Client<fs::File>), DatasourceError> {
+    let path = device(root);
+    let opened = fs::File::options().read(true).write(true).open(&path).and_then(Client::connect);
+    match opened {
+        Ok(client) => Ok((path, client)),
+        Err(source) => Err(DatasourceError::Read { path, source }),
     }
+}
+
+fn query(path: &Path, client: &mut Client<impl Ioctl>, key: &str) -> Result<Option<String>, DatasourceError> {
+    let value = client.get(key).map_err(|source| DatasourceError::Read { path: path.into(), source })?;
     let malformed = |_| DatasourceError::Malformed { path: key.into(), source: Malformed::NotUtf8 };
-    let output = String::from_utf8(output.stdout).map_err(malformed)?;
-    Ok(virtual_box::property_value(&output).map(str::to_owned))
+    value.map(|value| String::from_utf8(value).map_err(malformed)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_adapter_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!has_adapter(root.path()));
+        for (address, vendor, device, expect) in [
+            ("0000:00:01.0", "0x80ee", "0xbeef", false),
+            ("0000:00:02.0", "0x8086", "0xcafe", false),
+            ("0000:00:04.0", "0x80ee", "0xcafe", true),
+        ] {
+            let folder = root.path().join(PCI_DEVICES).join(address);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("vendor"), format!("{vendor}\n")).unwrap();
+            fs::write(folder.join("device"), format!("{device}\n")).unwrap();
+            assert_eq!(has_adapter(root.path()), expect, "{address}");
+        }
+    }
 }

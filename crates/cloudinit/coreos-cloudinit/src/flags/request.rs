@@ -205,7 +205,7 @@ fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
         "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
         "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
         "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text_or_default("root").into())),
-        "from-virtualbox" => Some(Source::VirtualBox),
+        "from-virtualbox" => Some(Source::VirtualBox(args.text_or_default("root").into())),
         _ => None,
     }
 }
