@@ -12,6 +12,7 @@ mod kv_recovery;
 mod kv_workers;
 mod live;
 mod locksmith;
+mod metadata;
 mod network;
 mod platforms;
 mod power;
@@ -42,6 +43,9 @@ pub static ALL: &[Scenario] = &[
     provisioning::PROVISION,
     provisioning::PARTS_AND_NETWORK,
     provisioning::ODD_MACHINE,
+    provisioning::NOCLOUD,
+    metadata::SERVICES,
+    metadata::ABSENT_SERVICE,
     tutorials::from_file::FROM_FILE,
     tutorials::validator::VALIDATOR,
     tutorials::cluster::ETCD,

@@ -12,7 +12,7 @@ mod pid_namespace;
 mod plan;
 mod root_mounts;
 pub mod supervisor;
-mod tap;
+pub(crate) mod tap;
 mod user_namespace;
 
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ mod provision;
 mod served_certificates;
 mod stalls;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,7 @@ use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, Direct
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
+use crate::lan_host::LanHost;
 use crate::nspawn::Nspawn;
 use crate::process::Process;
 use crate::processor::Acceleration;
@@ -57,6 +59,9 @@ pub enum Event {
         after: Duration,
     },
 }
+
+/// MAC address of a host on the LAN that is no node: the last byte is below those of all nodes.
+const LAN_HOST_MAC: &str = "52:54:00:00:00:01";
 
 pub type Watcher<'a> = &'a (dyn Fn(Event) + Sync);
 
@@ -278,6 +283,16 @@ impl Site {
         let process = self.backend.start(&cluster, &node).map_err(failed)?;
         self.change(name, |node| node.process = Some(process))?;
         Ok(())
+    }
+
+    /// Connects a further host to the LAN, with addresses and their prefix lengths. `name` is that of its port on the
+    /// switch. Needs root.
+    pub fn join_lan(&self, name: &str, addresses: &[(Ipv4Addr, u8)]) -> Result<LanHost, SiteError> {
+        self.ensure_lan()?;
+        lan::send_command(&self.layout.lan(), &PortCommand::Add(name.to_owned()))?;
+        let socket = lan::socket(&self.layout.lan(), name);
+        LanHost::join(socket, LAN_HOST_MAC, addresses)
+            .map_err(|source| SiteError::LanHost { name: name.to_owned(), source })
     }
 
     fn ensure_lan(&self) -> Result<(), SiteError> {

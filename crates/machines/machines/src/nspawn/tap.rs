@@ -16,7 +16,7 @@ use crate::limits;
 use crate::network::namespace;
 
 /// The interface name for which the node's networkd is configured.
-const NAME: &[u8] = b"host0";
+pub const NAME: &[u8] = b"host0";
 /// Pause before reconnecting to the switch, like QEMU's reconnect-ms.
 const RECONNECT_MILLIS: u16 = 200;
 
