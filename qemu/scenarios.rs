@@ -12,6 +12,7 @@ mod kv_recovery;
 mod kv_workers;
 mod live;
 mod locksmith;
+mod metadata;
 mod netboot;
 mod network;
 mod platforms;
@@ -43,6 +44,9 @@ pub static ALL: &[Scenario] = &[
     provisioning::PROVISION,
     provisioning::PARTS_AND_NETWORK,
     provisioning::ODD_MACHINE,
+    provisioning::NOCLOUD,
+    metadata::SERVICES,
+    metadata::ABSENT_SERVICE,
     tutorials::from_file::FROM_FILE,
     tutorials::validator::VALIDATOR,
     tutorials::cluster::ETCD,

@@ -86,6 +86,32 @@ fn provision(context: &Context<'_>) -> Result<(), Failure> {
     expect(file == "yesactive\n", "the new file and unit at the next boot", &file)
 }
 
+pub const NOCLOUD: Scenario = Scenario {
+    name: "nocloud",
+    about: "a disk labelled cidata gives a machine its name, key and user-data",
+    user_data: Some("#cloud-config\nwrite_files: [{path: /etc/from-the-seed, content: $private_ipv4}]\n"),
+    datasource: Datasource::NoCloud,
+    on: &[Qemu],
+    long_on: &[Qemu],
+    run: nocloud,
+    ..DEFAULTS
+};
+
+fn nocloud(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
+    let failed = machine.start()?.failed_units.join(" ");
+    expect(failed.is_empty(), "no failed unit", &failed)?;
+    let node = machine.node()?;
+    let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
+    expect(name.trim() == node.name, &node.name, &name)?;
+    let written = machine.read("/etc/from-the-seed")?;
+    expect(written == node.address.to_string(), "the machine's address", &written)?;
+    let journal = machine
+        .succeed("sudo journalctl --no-pager -b -u user-nocloud.service -u user-configdrive.service")?;
+    let kind = "Fetching user-data from datasource of type \"nocloud\"";
+    expect(journal.contains(kind) && !journal.contains("cloud-drive"), kind, &journal)
+}
+
 /// The second script would finish long before the first if it did not wait for it.
 const PARTS: &str = "Content-Type: multipart/mixed; boundary=part\nMIME-Version: 1.0\n\n\
     --part\nContent-Type: text/x-shellscript\n\n#!/bin/sh\nsleep 5\necho one > /var/lib/first\n\n\

@@ -1,18 +1,23 @@
 //! A server of keelson for the machines: on the host, where they reach it at host.keelson, or on their LAN.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use machines::cluster::LAN_PREFIX;
+use machines::lan_host::LanHost;
+use machines::site::SiteError;
 use serde_json::Value;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Context;
 use crate::slowdown::slowdown;
 
+/// Name of the server's port on the LAN.
+const PORT: &str = "server";
 /// Interval between two looks at the events.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -22,6 +27,8 @@ pub struct Server {
     /// URL without a slash at its end.
     pub url: String,
     events: Arc<Mutex<Vec<Value>>>,
+    /// Its host on the LAN, which exists as long as this.
+    host: Option<LanHost>,
 }
 
 impl Server {
@@ -42,10 +49,18 @@ impl Server {
         address: Ipv4Addr,
         arguments: &[&str],
     ) -> Result<Self, Failure> {
-        let program = context.run.background.program.to_string_lossy();
-        let all = [&program, "--json"].into_iter().chain(arguments.iter().copied());
-        let all: Vec<String> = all.map(str::to_owned).collect();
-        Self::spawn(context, context.site.on_lan(address, &all)?)
+        let host = match context.site.join_lan(PORT, &[(address, LAN_PREFIX)]) {
+            Err(SiteError::LanHost { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                return Err(Failure::Unavailable("a server on the machines' LAN needs root".to_owned()));
+            }
+            joined => joined?,
+        };
+        let mut command = Command::new(&context.run.background.program);
+        command.arg("--json").args(arguments);
+        host.run_program(&mut command);
+        let mut server = Self::spawn(context, command)?;
+        server.host = Some(host);
+        Ok(server)
     }
 
     fn spawn(context: &Context<'_>, mut command: Command) -> Result<Self, Failure> {
@@ -72,8 +87,13 @@ impl Server {
         let value: Value = serde_json::from_str(&output).unwrap_or_default();
         let url = value.get("url").and_then(Value::as_str).unwrap_or_default();
         let events = Arc::default();
-        let server =
-            Self { child, program, url: url.trim_end_matches('/').to_owned(), events: Arc::clone(&events) };
+        let server = Self {
+            child,
+            program,
+            url: url.trim_end_matches('/').to_owned(),
+            events: Arc::clone(&events),
+            host: None,
+        };
         let written = output + &std::fs::read_to_string(&log).unwrap_or_default();
         expect(!server.url.is_empty(), "a server's URL", &written)?;
         if let Some(lines) = lines {

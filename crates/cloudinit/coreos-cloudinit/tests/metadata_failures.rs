@@ -24,7 +24,7 @@ const ONCE: Counts = (1, 1);
 const REDIRECTED: Counts = (11, 11);
 /// Once per probe.
 const AGAIN: Counts = (1, usize::MAX);
-const NONE: &str = "error: No datasources available in time";
+const NONE: &str = "No datasources available in time: http://***@127.0.0.1:";
 const DOCUMENT: &str = r#"{"hostname": "a"}"#;
 
 /// Minimum and maximum.
@@ -173,6 +173,27 @@ fn silent_service_does_not_delay_another() {
     let ec2 = Server::pages(&[("/2009-04-04/", "")]);
     let from = ["-from-digitalocean-metadata", &server.url("/"), "-from-ec2-metadata", &ec2.url("/")];
     machine.start(&from, &[], b"").expect(0, &["user-data from datasource of type \"ec2-metadata-service\""]);
+}
+
+/// A mount point exists before its drive is mounted, and after a drive of an earlier boot was removed.
+#[test]
+fn empty_mount_point_of_a_config_drive_does_not_replace_a_service() {
+    let server = Server::pages(&[("/2009-04-04/", ""), ("/2009-04-04/meta-data/hostname", "of-the-service")]);
+    let machine = Machine::new();
+    std::fs::create_dir_all(machine.path("/media/configdrive")).unwrap();
+    let drive = format!("-from-configdrive={}", machine.path("/media/configdrive").display());
+    let both = [&*drive, "-from-ec2-metadata", &server.url("/")];
+    machine
+        .start(&both, &[SPEEDUP, (REQUEST_SPEEDUP, "1")], b"")
+        .expect(0, &["of type \"ec2-metadata-service\"", "Set hostname to of-the-service"]);
+    // With its content it is a drive.
+    machine.put("/media/configdrive/openstack/latest/meta_data.json", "{\"hostname\": \"of-the-drive\"}");
+    machine
+        .start(&both, &[SPEEDUP, (REQUEST_SPEEDUP, "1")], b"")
+        .expect(0, &["Set hostname to of-the-drive"]);
+    // Alone, a drive without files applies nothing.
+    std::fs::remove_dir_all(machine.path("/media/configdrive/openstack")).unwrap();
+    machine.start(&[&drive], &[], b"").expect(0, &["of type \"cloud-drive\""]);
 }
 
 #[test]

@@ -223,7 +223,9 @@ fn a_seed_of_nocloud() {
         ["of type \"nocloud\"", r#"{"op":"hostname","name":"core-01","#, r#""keys":["ssh-ed25519 AAAA a"]"#];
     plan(&machine, &from, 0, &expected);
     machine.put("/seed/user-data", "#cloud-config\nhostname: own\n");
-    plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]);
+    plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]).never_contains("network-config");
+    machine.put("/seed/network-config", "version: 2\n");
+    plan(&machine, &from, 0, &["ignoring network-config of the seed: use network-interfaces in meta-data"]);
     // `-once` applies again to another instance.
     for (instance, expected) in
         [("i-1", "Set hostname to own"), ("i-1", "-once, and"), ("i-2", "steps were done already")]

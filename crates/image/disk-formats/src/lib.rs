@@ -8,9 +8,11 @@
 pub mod archive;
 pub mod blocks;
 pub mod geometry;
+pub mod guid;
 pub mod ovf;
 pub mod vdi;
 pub mod vhd;
+pub mod vhdx;
 pub mod vmdk;
 
 /// Bytes of a sector in all formats of this crate.

@@ -9,6 +9,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use crate::SECTOR;
 use crate::blocks::for_each;
 use crate::geometry::Geometry;
+use crate::guid::mixed_endian;
 
 /// Text at the start of the file.
 const TEXT: &[u8] = b"<<< Oracle VM VirtualBox Disk Image >>>\n";
@@ -79,14 +80,6 @@ fn header(capacity: u64, count: u32, stored: u32, data_at: u64, uuids: Uuids) ->
     numbers(&mut header, &geometry);
     header.resize(TABLE_AT as usize, 0);
     Ok(header)
-}
-
-/// The first three fields of a UUID in little-endian order, as Microsoft's and VirtualBox's formats store it.
-fn mixed_endian(mut uuid: [u8; 16]) -> [u8; 16] {
-    uuid[..4].reverse();
-    uuid[4..6].reverse();
-    uuid[6..8].reverse();
-    uuid
 }
 
 #[cfg(test)]

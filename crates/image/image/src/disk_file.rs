@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cpio::newc;
 use disk_formats::blocks::is_zero;
-use disk_formats::vhd;
+use disk_formats::{vhd, vhdx};
 use sandbox::Sandbox;
 
 use crate::live::{DISK as LIVE_DISK, IMAGE as LIVE_IMAGE};
@@ -97,6 +97,7 @@ fn kind(path: &Path) -> io::Result<Kind> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] if is_archive(&start) => Kind::LiveInitrd,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Kind::Zstd,
         start if start.starts_with(b"<<< ") => Kind::Image("vdi"),
+        start if start.starts_with(vhdx::SIGNATURE) => Kind::Image("vhdx"),
         start if start.get(257..262) == Some(b"ustar") => Kind::Tar,
         _ => Kind::Raw,
     };

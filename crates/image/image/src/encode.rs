@@ -8,6 +8,7 @@ use disk_formats::archive::{Ustar, write_sparse};
 use disk_formats::ovf::{self, DISK_FILE, Machine};
 use disk_formats::vdi::{self, Uuids};
 use disk_formats::vhd;
+use disk_formats::vhdx;
 use disk_formats::vmdk::{self, Adapter, ContentId, Descriptor};
 use flate2::{Compression, GzBuilder};
 use sandbox::Sandbox;
@@ -68,6 +69,11 @@ impl Source<'_> {
                 let [image, modification] =
                     ["vdi", "vdi modification"].map(|kind| uuid_bytes(kind, &self.digest));
                 vdi::write(disk, Uuids { image, modification }, out)
+            })?,
+            Encoding::Vhdx => self.stream(to, |disk, out| {
+                let [id, file_write, data_write] =
+                    ["vhdx", "vhdx file write", "vhdx data write"].map(|kind| uuid_bytes(kind, &self.digest));
+                vhdx::write(disk, vhdx::Uuids { disk: id, file_write, data_write }, out)
             })?,
             Encoding::Qcow2 => self.qcow2(to)?,
             Encoding::Vmdk(adapter) => self.vmdk(adapter, file_name, to)?,

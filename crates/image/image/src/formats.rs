@@ -28,11 +28,13 @@ pub enum Format {
     Openstack,
     Gce,
     Azure,
+    /// Hyper-V, machines of generation 2.
+    Vhdx,
     /// The live system for network boot: kernel, initrd, and both as one program of UEFI.
     Pxe,
 }
 
-const ALL: [Format; 16] = [
+const ALL: [Format; 17] = [
     Format::Raw,
     Format::RawGz,
     Format::RawZst,
@@ -48,13 +50,15 @@ const ALL: [Format; 16] = [
     Format::Openstack,
     Format::Gce,
     Format::Azure,
+    Format::Vhdx,
     Format::Pxe,
 ];
 
 /// Formats that users look for, and that are not built yet.
-const PLANNED: [&str; 2] = ["iso", "vhdx"];
+const PLANNED: [&str; 1] = ["iso"];
 /// What users may type for a format.
-const ALIASES: [(&str, Format); 2] = [("vagrant", Format::Box), ("virtualbox", Format::Ova)];
+const ALIASES: [(&str, Format); 3] =
+    [("vagrant", Format::Box), ("virtualbox", Format::Ova), ("hyperv", Format::Vhdx)];
 
 /// How a raw disk becomes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub enum Encoding {
     Vmdk(Adapter),
     Vdi,
     FixedVhd,
+    Vhdx,
     /// An OVA of VirtualBox.
     VirtualBoxOva,
     /// An OVA of VMware.
@@ -154,6 +159,7 @@ impl Format {
             }
             Self::Gce => Row("gce", platform("gce", CLOUD), &[("-gce.tar.gz", Encoding::SparseTarGz)]),
             Self::Azure => Row("azure", platform("azure", CLOUD), &[("-azure.vhd", Encoding::FixedVhd)]),
+            Self::Vhdx => Row("vhdx", platform("hyperv", THIN), &[("-hyperv.vhdx", Encoding::Vhdx)]),
             Self::Pxe => Row(
                 "pxe",
                 PLAIN,

@@ -17,10 +17,9 @@ pub fn import_line(format: Format, file: &str) -> String {
              VBoxManage storageattach NAME --storagectl SATA --port 0 --type hdd --medium {file}"
         ),
         Format::Vhd => {
-            format!(
-                "Convert-VHD -Path {file} -DestinationPath keelson.vhdx; New-VM -Name NAME -Generation 2 -VHDPath keelson.vhdx"
-            )
+            format!("Convert-VHD -Path {file} -DestinationPath keelson.vhdx; {}", hyper_v("keelson.vhdx"))
         }
+        Format::Vhdx => hyper_v(file),
         Format::Ova => format!("VBoxManage import {file} --vsys 0 --vmname NAME"),
         Format::Vmware => format!("ovftool --name=NAME {file} vi://USER@HOST/"),
         Format::Box | Format::BoxLibvirt => {
@@ -46,6 +45,14 @@ pub fn import_line(format: Format, file: &str) -> String {
              and az image create --resource-group GROUP --name NAME --os-type Linux --hyper-v-generation V2 --source URL"
         ),
     }
+}
+
+/// Creates a machine of Hyper-V. Its firmware trusts only Microsoft's keys until Secure Boot is off.
+fn hyper_v(disk: &str) -> String {
+    format!(
+        "New-VM -Name NAME -Generation 2 -MemoryStartupBytes 1GB -VHDPath {disk} -SwitchName \"Default Switch\"; \
+         Set-VMFirmware -VMName NAME -EnableSecureBoot Off; Start-VM -Name NAME"
+    )
 }
 
 /// Lines of an iPXE script, or what firmware that boots by HTTP loads.

@@ -29,6 +29,7 @@ mod live;
 pub mod lock;
 pub mod mirror;
 pub mod options;
+mod partition_table;
 mod platform_disk;
 pub mod prebuilt;
 pub mod programs;

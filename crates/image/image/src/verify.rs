@@ -1,7 +1,7 @@
 //! Inspects a finished image, using only its content.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use object::read::pe::PeFile64;
@@ -13,6 +13,7 @@ use crate::disk_file::{DiskFileError, raw_disk};
 use crate::enrolment;
 use crate::fetch::sha256_of;
 use crate::finish::{Record, record_of};
+use crate::partition_table;
 use crate::release::profile_in;
 use crate::signature::{self, Trust};
 use crate::sparse::{copy_part, copy_sparse, digest};
@@ -21,8 +22,6 @@ use crate::tree::{PathContext, TreeError};
 
 /// Bytes per logical block.
 const BLOCK: u64 = 512;
-/// Limit of the compared partition entries; a usual table has 16 KiB.
-const ENTRIES_MAX: u64 = 1 << 20;
 /// Partition labels in the order of the table.
 const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-B-verity", "OEM"];
 
@@ -108,7 +107,7 @@ impl Disk {
                     .saturating_mul(BLOCK),
             })
             .collect();
-        let table_damage = table_damage(&table, &raw)?;
+        let table_damage = partition_table::damage(&table, &raw)?;
         Ok(Self { raw, partitions, table_damage, scratch, tools })
     }
 
@@ -318,26 +317,6 @@ impl Disk {
         let (name, found) = ("record of the build", found.at(&self.raw)?);
         Ok(check(name, found == *expected, format!("disk {found}, expected {expected}")))
     }
-}
-
-/// Readers use one valid header and do not compare the entries, so damage of one copy would go unnoticed until the
-/// other is damaged too.
-fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>, TreeError> {
-    let (first, last) = match (table.primary_header(), table.backup_header()) {
-        (Err(error), _) => return Ok(Some(format!("primary header: {error}"))),
-        (_, Err(error)) => return Ok(Some(format!("backup header: {error}"))),
-        (Ok(first), Ok(last)) => (first, last),
-    };
-    let entries = |header: &gpt::header::Header| -> Result<Vec<u8>, TreeError> {
-        let length = u64::from(header.num_parts).saturating_mul(header.part_size.into()).min(ENTRIES_MAX);
-        let mut file = File::open(raw).at(raw)?;
-        file.seek(SeekFrom::Start(header.part_start.saturating_mul(BLOCK))).at(raw)?;
-        let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes).at(raw)?;
-        Ok(bytes)
-    };
-    let same = first.crc32_parts == last.crc32_parts && entries(first)? == entries(last)?;
-    Ok((!same).then(|| "the entries of the primary and the backup table differ".to_owned()))
 }
 
 /// `None` if there is no record; an unreadable one is an error.

@@ -37,7 +37,6 @@ impl Context {
             lan: arguments("lan"),
             supervisor: arguments("keeper"),
             qemu: arguments("qemu"),
-            on_lan: arguments("on-lan"),
             discovery: arguments("discovery"),
         };
         let progress = if global.quiet { Progress::Quiet } else { Progress::Visible };

@@ -13,9 +13,6 @@ pub struct Background {
     pub supervisor: Vec<String>,
     /// Followed by a file; must call [`crate::qemu::supervisor::run`].
     pub qemu: Vec<String>,
-    /// Followed by the socket of a LAN's port, an address, and a program with its arguments; must call
-    /// [`crate::network::lan_program::run`].
-    pub on_lan: Vec<String>,
     /// Followed by a data folder and a port of 127.0.0.1; must serve etcd discovery.
     pub discovery: Vec<String>,
 }

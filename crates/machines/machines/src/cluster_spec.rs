@@ -53,16 +53,22 @@ impl BackendKind {
 
 named!(BackendKind, "back end", "qemu or nspawn", { Qemu => "qemu", Nspawn => "nspawn" });
 
-/// How a QEMU node receives its user-data.
+/// How a node receives its user-data. Containers have a config drive instead of QEMU's devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Datasource {
     #[default]
     ConfigDrive,
     FwCfg,
+    /// A NoCloud seed: a disk labelled `cidata`.
+    NoCloud,
+    /// From its platform: the host provides neither user-data nor a key.
+    Platform,
 }
 
-named!(Datasource, "datasource", "config-drive or fw-cfg", { ConfigDrive => "config-drive", FwCfg => "fw-cfg" });
+named!(Datasource, "datasource", "config-drive, fw-cfg, nocloud or platform", {
+    ConfigDrive => "config-drive", FwCfg => "fw-cfg", NoCloud => "nocloud", Platform => "platform"
+});
 
 /// Devices of a QEMU node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

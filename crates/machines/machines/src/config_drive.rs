@@ -1,7 +1,8 @@
 //! The config drive of a node: its user-data, name, keys and address.
 //!
 //! OpenStack layout: `openstack/latest/{user_data,meta_data.json,network_data.json}`. In QEMU it is a FAT file system
-//! with the label `config-2`; nspawn nodes get the same files in a folder.
+//! with the label `config-2`; nspawn nodes get the same files in a folder. A NoCloud seed has `user-data` and `meta-data`
+//! in its root directory, and the label `cidata`.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -14,7 +15,9 @@ use crate::limits;
 
 /// Volume label by which the guest finds the drive.
 pub const LABEL: [u8; 11] = *b"config-2   ";
-/// Folder of the files on the drive.
+/// The label of a seed, as tools for FAT write it.
+const SEED_LABEL: [u8; 11] = *b"CIDATA     ";
+/// Folder of the files on a config drive.
 pub const FOLDER: &str = "openstack/latest";
 
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +28,11 @@ pub enum DriveError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// The files of a drive, by name in [`FOLDER`].
+/// The files of a drive, by name in its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
+    label: [u8; 11],
+    folder: &'static str,
     pub files: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -56,20 +61,34 @@ impl Drive {
             ("meta_data.json", format!("{meta:#}\n").into_bytes()),
             ("network_data.json", format!("{network:#}\n").into_bytes()),
         ];
-        if let Some(data) = user_data {
-            if u64::try_from(data.len()).unwrap_or(u64::MAX) > limits::USER_DATA_MAX {
-                return Err(DriveError::Large { has: data.len() });
-            }
-            files.push(("user_data", data.to_vec()));
-        }
-        Ok(Self { files })
+        files.extend(checked(user_data)?.map(|data| ("user_data", data)));
+        Ok(Self { label: LABEL, folder: FOLDER, files })
+    }
+
+    /// A NoCloud seed. It has no address: a node's LAN is a credential.
+    pub fn seed(node: &Node, public_key: &str, user_data: Option<&[u8]>) -> Result<Self, DriveError> {
+        // JSON is YAML.
+        let meta = json!({
+            "instance-id": node.uuid,
+            "local-hostname": node.name,
+            "public-keys": [public_key],
+        });
+        let mut files = vec![("meta-data", format!("{meta:#}\n").into_bytes())];
+        files.extend(checked(user_data)?.map(|data| ("user-data", data)));
+        Ok(Self { label: SEED_LABEL, folder: "", files })
+    }
+
+    /// A drive without files.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { label: LABEL, folder: FOLDER, files: Vec::new() }
     }
 
     pub fn write_image(&self, path: &Path) -> Result<(), DriveError> {
         let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        fill_image(file.as_file_mut(), &self.files).map_err(failed)?;
+        self.fill_image(file.as_file_mut()).map_err(failed)?;
         file.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
     }
@@ -79,15 +98,22 @@ impl Drive {
     pub fn overwrite_image(&self, path: &Path) -> Result<(), DriveError> {
         let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
         let mut image = tempfile::tempfile().map_err(failed)?;
-        fill_image(&mut image, &self.files).map_err(failed)?;
+        self.fill_image(&mut image).map_err(failed)?;
         image.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut target = File::options().write(true).open(path).map_err(failed)?;
         io::copy(&mut image, &mut target).map_err(failed)?;
         target.sync_all().map_err(failed)
     }
 
-    /// Replaces the folder's files; removes those that the drive no longer has.
+    /// Replaces the folder's files; removes those that the drive no longer has. Without files the folder is empty.
     pub fn write_folder(&self, path: &Path) -> Result<(), DriveError> {
+        if self.files.is_empty() {
+            let emptied = match std::fs::remove_dir_all(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => std::fs::create_dir_all(path),
+            };
+            return emptied.map_err(|source| DriveError::Write { path: path.to_path_buf(), source });
+        }
         let folder = path.join(FOLDER);
         for name in ["user_data", "meta_data.json", "network_data.json"] {
             let file = folder.join(name);
@@ -102,24 +128,36 @@ impl Drive {
         }
         Ok(())
     }
+
+    fn fill_image(&self, file: &mut File) -> io::Result<()> {
+        file.set_len(limits::CONFIG_DRIVE_BYTES)?;
+        let options = fatfs::FormatVolumeOptions::new().volume_label(self.label).volume_id(0x6b65_656c);
+        fatfs::format_volume(&mut *file, options)?;
+        file.seek(SeekFrom::Start(0))?;
+        let volume = fatfs::FileSystem::new(&mut *file, fatfs::FsOptions::new().update_accessed_date(false))?;
+        {
+            let parts = self.folder.split('/').filter(|part| !part.is_empty());
+            let folder =
+                parts.into_iter().try_fold(volume.root_dir(), |folder, part| folder.create_dir(part))?;
+            for (name, content) in &self.files {
+                let mut target = folder.create_file(name)?;
+                target.write_all(content)?;
+                target.flush()?;
+            }
+        }
+        volume.unmount()?;
+        file.sync_all()
+    }
 }
 
-fn fill_image(file: &mut File, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
-    file.set_len(limits::CONFIG_DRIVE_BYTES)?;
-    let options = fatfs::FormatVolumeOptions::new().volume_label(LABEL).volume_id(0x6b65_656c);
-    fatfs::format_volume(&mut *file, options)?;
-    file.seek(SeekFrom::Start(0))?;
-    let volume = fatfs::FileSystem::new(&mut *file, fatfs::FsOptions::new().update_accessed_date(false))?;
-    {
-        let latest = volume.root_dir().create_dir("openstack")?.create_dir("latest")?;
-        for (name, content) in files {
-            let mut target = latest.create_file(name)?;
-            target.write_all(content)?;
-            target.flush()?;
+/// User-data as it is, unless it is too large.
+fn checked(user_data: Option<&[u8]>) -> Result<Option<Vec<u8>>, DriveError> {
+    match user_data {
+        Some(data) if u64::try_from(data.len()).unwrap_or(u64::MAX) > limits::USER_DATA_MAX => {
+            Err(DriveError::Large { has: data.len() })
         }
+        data => Ok(data.map(<[u8]>::to_vec)),
     }
-    volume.unmount()?;
-    file.sync_all()
 }
 
 fn netmask(prefix: u8) -> std::net::Ipv4Addr {
@@ -138,9 +176,13 @@ mod tests {
     }
 
     fn read(path: &Path, name: &str) -> Option<Vec<u8>> {
+        read_at(path, &format!("{FOLDER}/{name}"))
+    }
+
+    fn read_at(path: &Path, name: &str) -> Option<Vec<u8>> {
         let volume = fatfs::FileSystem::new(File::open(path).unwrap(), fatfs::FsOptions::new()).unwrap();
         let root = volume.root_dir();
-        let mut file = root.open_file(&format!("{FOLDER}/{name}")).ok()?;
+        let mut file = root.open_file(name).ok()?;
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
         Some(content)
@@ -180,6 +222,35 @@ mod tests {
         // Without user-data an existing file is removed.
         Drive::new(&node(), "k", None).unwrap().write_image(&path).unwrap();
         assert_eq!(read(&path, "user_data"), None);
+    }
+
+    #[test]
+    fn a_seed_has_its_files_in_the_root_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seed.img");
+        Drive::seed(&node(), "ssh-ed25519 AAAA me", Some(b"#cloud-config\n"))
+            .unwrap()
+            .write_image(&path)
+            .unwrap();
+        assert_eq!(read_at(&path, "user-data").unwrap(), b"#cloud-config\n");
+        let meta: serde_json::Value = serde_json::from_slice(&read_at(&path, "meta-data").unwrap()).unwrap();
+        assert_eq!(
+            (&meta["local-hostname"], &meta["public-keys"][0]),
+            (&json!("core-01"), &json!("ssh-ed25519 AAAA me"))
+        );
+        let volume = fatfs::FileSystem::new(File::open(&path).unwrap(), fatfs::FsOptions::new()).unwrap();
+        assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("CIDATA"));
+        let large = vec![0; usize::try_from(limits::USER_DATA_MAX).unwrap() + 1];
+        Drive::seed(&node(), "k", Some(&large)).unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_without_files_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let drive = folder.path().join("drive");
+        Drive::new(&node(), "k", Some(b"#cloud-config\n")).unwrap().write_folder(&drive).unwrap();
+        Drive::empty().write_folder(&drive).unwrap();
+        assert_eq!(std::fs::read_dir(&drive).unwrap().count(), 0);
     }
 
     #[test]

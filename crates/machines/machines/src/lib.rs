@@ -17,6 +17,7 @@ pub mod guest;
 pub mod image;
 pub mod keys;
 pub mod lan;
+pub mod lan_host;
 pub mod limits;
 pub mod logs;
 pub mod machine;

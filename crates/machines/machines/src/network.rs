@@ -2,7 +2,6 @@
 //!
 //! The host's own routes, bridges and firewall never change, and no namespace outlives the process that created it.
 
-pub mod lan_program;
 pub mod namespace;
 pub mod port_forward;
 pub mod tap;

@@ -205,22 +205,6 @@ pub fn last_line(log: &Path) -> String {
     crate::console::tail(log, 1).pop().unwrap_or_else(|| "(nothing)".to_owned())
 }
 
-/// Has the program of `command` killed when the calling thread exits, also with its process by SIGKILL.
-#[allow(unsafe_code, reason = "system calls between fork and exec")]
-pub fn exit_with_this_thread(command: &mut Command) {
-    let parent = nix::unistd::getpid();
-    // SAFETY: only system calls on integers between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // Without the signal, if the parent was killed before it was set.
-            if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ use crate::cluster::{BackendKind, BootSource, Cluster, ClusterSpec, ClusterSpecE
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
+use crate::lan_host::LanHost;
 use crate::nspawn::Nspawn;
 use crate::process::Process;
 use crate::processor::Acceleration;
@@ -58,6 +59,9 @@ pub enum Event {
         after: Duration,
     },
 }
+
+/// MAC address of a host on the LAN that is no node: the last byte is below those of all nodes.
+const LAN_HOST_MAC: &str = "52:54:00:00:00:01";
 
 pub type Watcher<'a> = &'a (dyn Fn(Event) + Sync);
 
@@ -247,18 +251,6 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    /// The command that runs a program of this host on the LAN, with this address. Without privileges it needs user
-    /// namespaces.
-    pub fn on_lan(&self, address: Ipv4Addr, program: &[String]) -> Result<Command, SiteError> {
-        self.ensure_lan()?;
-        let name = address.to_string();
-        lan::send_command(&self.layout.lan(), &PortCommand::Add(name.clone()))?;
-        let mut command = Command::new(&self.background.program);
-        command.args(&self.background.on_lan).arg(lan::socket(&self.layout.lan(), &name)).arg(name);
-        command.args(program);
-        Ok(command)
-    }
-
     /// Kernel arguments that the machines' processor needs; the harness adds them to those of a disk.
     pub fn kernel_arguments(&self) -> Option<&'static str> {
         self.acceleration().ok().flatten()?.kernel_arguments()
@@ -296,6 +288,16 @@ impl Site {
         let process = self.backend.start(&cluster, &node).map_err(failed)?;
         self.change(name, |node| node.process = Some(process))?;
         Ok(())
+    }
+
+    /// Connects a further host to the LAN, with addresses and their prefix lengths. `name` is that of its port on the
+    /// switch. Needs root.
+    pub fn join_lan(&self, name: &str, addresses: &[(Ipv4Addr, u8)]) -> Result<LanHost, SiteError> {
+        self.ensure_lan()?;
+        lan::send_command(&self.layout.lan(), &PortCommand::Add(name.to_owned()))?;
+        let socket = lan::socket(&self.layout.lan(), name);
+        LanHost::join(socket, LAN_HOST_MAC, addresses)
+            .map_err(|source| SiteError::LanHost { name: name.to_owned(), source })
     }
 
     fn ensure_lan(&self) -> Result<(), SiteError> {

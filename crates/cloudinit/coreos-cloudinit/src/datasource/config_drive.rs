@@ -8,6 +8,13 @@ use cloudinit::provider::openstack::{META_DATA, MetaData, NETWORK_DATA, USER_DAT
 use super::error::DatasourceError;
 use super::local;
 
+const FOLDER: &str = "openstack";
+
+/// Whether the directory has a drive's content. Empty, it may be the mount point of a drive that is not mounted.
+pub(super) fn has_content(drive: &Path) -> bool {
+    drive.join(FOLDER).exists()
+}
+
 pub(super) fn user_data(drive: &Path) -> Result<Vec<u8>, DatasourceError> {
     item(drive, USER_DATA)
 }

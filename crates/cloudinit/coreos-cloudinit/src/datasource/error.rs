@@ -37,8 +37,8 @@ pub enum DatasourceError {
     Retries(u32),
     #[error("Unable to fetch data within {0:?}")]
     Slow(std::time::Duration),
-    #[error("No datasources available in time")]
-    NoneInTime,
+    #[error("No datasources available in time: {0}")]
+    NoneInTime(String),
     #[error("No datasource is available: {0}")]
     NoneNow(String),
 }

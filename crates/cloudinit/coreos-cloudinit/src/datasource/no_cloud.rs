@@ -10,6 +10,7 @@ use super::local;
 
 const USER_DATA: &str = "user-data";
 const META_DATA: &str = "meta-data";
+const NETWORK_CONFIG: &str = "network-config";
 
 /// Either file is sufficient.
 pub(super) fn exists(seed: &Path) -> bool {
@@ -21,5 +22,11 @@ pub(super) fn user_data(seed: &Path) -> Result<Vec<u8>, DatasourceError> {
 }
 
 pub(super) fn metadata(seed: &Path) -> Result<Metadata, DatasourceError> {
-    Ok(local::read_parsed(&seed.join(META_DATA), no_cloud::metadata)?.unwrap_or_default())
+    let mut metadata = local::read_parsed(&seed.join(META_DATA), no_cloud::metadata)?.unwrap_or_default();
+    if seed.join(NETWORK_CONFIG).exists() {
+        metadata.notes.push(format!(
+            "ignoring {NETWORK_CONFIG} of the seed: use network-interfaces in {META_DATA}, or .network units in {USER_DATA}"
+        ));
+    }
+    Ok(metadata)
 }

@@ -50,6 +50,13 @@ pub fn choose(sources: &[Source], retry: RetryPolicy, log: &Log) -> Result<Chose
     {
         return Err(DatasourceError::NoneNow(only.unavailable_reason()));
     }
+    // A drive without files has no configuration; among several sources it is none.
+    if let [only @ Source::ConfigDrive(path)] = sources
+        && path.exists()
+    {
+        log.info(format!("Checking availability of {:?}", only.kind()));
+        return Ok(Chosen { source: only.clone(), found: Found::default() });
+    }
     let (sender, results) = channel();
     let decided = Arc::new(AtomicBool::new(false));
     for (index, source) in sources.iter().cloned().enumerate() {
@@ -63,11 +70,14 @@ pub fn choose(sources: &[Source], retry: RetryPolicy, log: &Log) -> Result<Chose
     decided.store(true, Ordering::Relaxed);
     match found {
         Some((index, found)) => Ok(Chosen { source: sources[index].clone(), found }),
-        None if retry == RetryPolicy::Once => {
+        None => {
             let reasons: Vec<_> = sources.iter().map(Source::unavailable_reason).collect();
-            Err(DatasourceError::NoneNow(reasons.join(", ")))
+            let reasons = reasons.join(", ");
+            Err(match retry {
+                RetryPolicy::Once => DatasourceError::NoneNow(reasons),
+                RetryPolicy::Retry => DatasourceError::NoneInTime(reasons),
+            })
         }
-        None => Err(DatasourceError::NoneInTime),
     }
 }
 

@@ -100,10 +100,10 @@ impl Source {
     pub(super) fn unavailable_reason(&self) -> String {
         match self {
             Self::Stdin => "standard input is closed".to_owned(),
-            Self::File(path)
-            | Self::ConfigDrive(path)
-            | Self::AzureOvfEnvironment(path)
-            | Self::VmwareOvfEnvironment(path) => format!("{} is not there", path.display()),
+            Self::File(path) | Self::AzureOvfEnvironment(path) | Self::VmwareOvfEnvironment(path) => {
+                format!("{} is not there", path.display())
+            }
+            Self::ConfigDrive(path) => format!("{} is no config drive", path.display()),
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
             Self::Url(url) => format!("{} cannot be fetched", url.redacted()),
             Self::Service(service, url) => {
@@ -130,8 +130,11 @@ impl Source {
         let available_if = |is: bool, otherwise| if is { Availability::Available } else { otherwise };
         match self {
             Self::Stdin => Ok(Availability::Available),
-            Self::File(path) | Self::ConfigDrive(path) | Self::AzureOvfEnvironment(path) => {
+            Self::File(path) | Self::AzureOvfEnvironment(path) => {
                 Ok(available_if(path.exists(), Availability::NotYet))
+            }
+            Self::ConfigDrive(path) => {
+                Ok(available_if(config_drive::has_content(path), Availability::NotYet))
             }
             Self::CloudSigma(root) if !cloud_sigma::is_cloud_sigma(root) => Ok(Availability::Never),
             Self::CloudSigma(root) => Ok(available_if(cloud_sigma::has_lease(root), Availability::NotYet)),

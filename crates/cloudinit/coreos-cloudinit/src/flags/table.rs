@@ -84,7 +84,8 @@ pub(super) const LINK_LOCAL: &str = "http://169.254.169.254/";
 pub(super) type Preset = (&'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) const PRESETS: &[Preset] = &[
-    ("azure", &[("from-waagent", "/var/lib/waagent")]),
+    // The image has no agent: its folder exists where an operator brings one.
+    ("azure", &[("from-waagent", "/var/lib/waagent"), ("from-azure-metadata", LINK_LOCAL)]),
     ("cloudsigma", &[("from-cloudsigma-metadata", "true")]),
     ("digitalocean", &[("from-digitalocean-metadata", LINK_LOCAL)]),
     ("ec2-compat", &[("from-ec2-metadata", LINK_LOCAL), ("from-configdrive", "/media/configdrive")]),

@@ -107,7 +107,14 @@ fn presets() {
         ("-oem=packet", vec![service(Service::Packet, "https://metadata.packet.net/")]),
         ("-oem=packet -from-packet-metadata=http://x/", vec![service(Service::Packet, "http://x/")]),
         ("-from-ec2-metadata= -oem=ec2-compat", vec![drive]),
-        ("-oem=azure -from-waagent= -from-file=/a", vec![Source::File("/a".into())]),
+        (
+            "-oem=azure",
+            vec![
+                service(Service::Azure, "http://169.254.169.254/"),
+                Source::Waagent("/var/lib/waagent".into()),
+            ],
+        ),
+        ("-oem=azure -from-waagent= -from-azure-metadata= -from-file=/a", vec![Source::File("/a".into())]),
     ] {
         assert_eq!(parsed(line).unwrap().sources, expect, "{line}");
     }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use etcd_discovery::{Settings, Store, Tokens, serve};
-use machines::network::lan_program::{self, LanProgram};
 use tokio::net::TcpListener;
 
 #[derive(Debug, clap::Subcommand)]
@@ -18,13 +17,6 @@ pub enum Task {
     Supervisor { file: PathBuf },
     /// Supervisor of a QEMU machine
     Qemu { file: PathBuf },
-    /// A program of this host on the LAN of a cluster
-    OnLan {
-        socket: PathBuf,
-        address: Ipv4Addr,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
     /// Discovery service of a cluster
     Discovery { folder: PathBuf, port: u16 },
 }
@@ -38,15 +30,11 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
         }
         Task::Supervisor { file } => exit_code(machines::nspawn::supervisor::run(file)),
         Task::Qemu { file } => exit_code(machines::qemu::supervisor::run(file)),
-        Task::OnLan { socket, address, command } => {
-            let (socket, command) = (socket.clone(), command.clone());
-            exit_code(lan_program::run(LanProgram { socket, address: *address, command }))
-        }
     }
 }
 
 fn exit_code(result: std::io::Result<i32>) -> anyhow::Result<ExitCode> {
-    let code = result.context("cannot run the program")?;
+    let code = result.context("cannot run the machine")?;
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 

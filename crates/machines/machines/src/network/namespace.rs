@@ -85,11 +85,13 @@ fn raise(name: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives an interface of a namespace its address, and sets it up.
+/// Adds an address to an interface of the calling thread's namespace, and sets it up. A further address needs a label of
+/// its own: `NAME:NUMBER`.
 #[allow(unsafe_code, reason = "ioctls on structures of C")]
-pub fn configure(namespace: &OwnedFd, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+pub fn add_address(label: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
     let request = |address: Ipv4Addr| {
-        let mut request = interface_request(name.as_bytes());
+        let mut request = interface_request(label.as_bytes());
+        // Of an internet address: the port and the address.
         let mut bytes = [0; 14];
         bytes[2..6].copy_from_slice(&address.octets().map(u8::cast_signed));
         let family = libc::sa_family_t::try_from(libc::AF_INET).unwrap_or_default();
@@ -97,16 +99,13 @@ pub fn configure(namespace: &OwnedFd, name: &str, address: Ipv4Addr, prefix: u8)
         request
     };
     let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(prefix))).unwrap_or(0);
-    run(namespace, || {
-        let (control, [address, mask]) = (control()?, [address, Ipv4Addr::from_bits(mask)].map(request));
-        // SAFETY: both calls read one ifreq each, which lives until they return. An AF_INET sockaddr has the port in the
-        // first two bytes of its data and the address in the next four.
-        unsafe {
-            set_address(control.as_raw_fd(), &raw const address)?;
-            set_mask(control.as_raw_fd(), &raw const mask)?;
-        }
-        raise(name.as_bytes())
-    })
+    let (control, [address, mask]) = (control()?, [address, Ipv4Addr::from_bits(mask)].map(request));
+    // SAFETY: both calls read one ifreq each, which lives until they return.
+    unsafe {
+        set_address(control.as_raw_fd(), &raw const address)?;
+        set_mask(control.as_raw_fd(), &raw const mask)?;
+    }
+    raise(label.as_bytes())
 }
 
 /// Runs the program of `command` in `namespace`, which must exist until the program is spawned.

@@ -143,7 +143,7 @@ fn spare_disk(cluster: &Cluster, files: &NodeLayout) -> Vec<[String; 2]> {
 /// The drive or file with the user-data.
 fn user_data(devices: &Devices, datasource: Datasource, files: &NodeLayout) -> Vec<[String; 2]> {
     match datasource {
-        Datasource::ConfigDrive => {
+        Datasource::ConfigDrive | Datasource::NoCloud => {
             let (options, drive) = (devices.config_drive, value(&files.config_drive()));
             vec![
                 ["-drive".to_owned(), format!("if=none,id=config,format=raw,{options},file={drive}")],
@@ -154,6 +154,7 @@ fn user_data(devices: &Devices, datasource: Datasource, files: &NodeLayout) -> V
             let file = files.config_folder().join(crate::config_drive::FOLDER).join("user_data");
             vec![["-fw_cfg".to_owned(), format!("name={FW_CFG},file={}", value(&file))]]
         }
+        Datasource::Platform => Vec::new(),
     }
 }
 

@@ -9,18 +9,19 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use crate::guest::Guest;
 use crate::network::namespace;
 use crate::network::port_forward::{self, HostForwards};
 use crate::network::uplink::{NAME_SERVER, Slirp};
-use crate::process::{Process, exit_with_this_thread};
+use crate::process::Process;
 use crate::tools::Tools;
 
 /// The parameters of a supervisor, written by the back end.
@@ -103,6 +104,22 @@ impl Network {
             .then(|| Slirp::configured(&plan.tools, &namespace))
             .and_then(|started| started.map_err(|error| warnings.push(error.without_uplink(node))).ok());
         Ok(Self { namespace: Some(namespace), warnings, _relays: Some(relays), _uplink: uplink })
+    }
+}
+
+/// Has the program of `command` killed when the calling thread exits, also with its process by SIGKILL.
+#[allow(unsafe_code, reason = "system calls between fork and exec")]
+fn exit_with_this_thread(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    // SAFETY: only system calls on integers between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // Without the signal, if the parent was killed before it was set.
+            if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
+        });
     }
 }
 

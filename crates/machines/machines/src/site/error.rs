@@ -38,6 +38,8 @@ pub enum SiteError {
     Interrupted,
     #[error("{node}")]
     Backend { node: String, source: BackendError },
+    #[error("cannot connect {name} to the LAN")]
+    LanHost { name: String, source: std::io::Error },
     #[error("cannot find a free port")]
     Port(#[source] std::io::Error),
     #[error("cannot read {path}")]

@@ -147,7 +147,6 @@ pub(super) mod tests {
             lan: arguments("lan"),
             supervisor: arguments("keeper"),
             qemu: arguments("qemu"),
-            on_lan: arguments("on-lan"),
             discovery: arguments("discovery"),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Site, SiteError};
-use crate::cluster::Node;
+use crate::cluster::{BackendKind, Cluster, Datasource, Node};
 use crate::config_drive::Drive;
 use crate::store::replace;
 use crate::{keys, ssh};
@@ -32,7 +32,12 @@ impl Site {
     pub(super) fn drive(&self, node: &Node) -> Result<Drive, SiteError> {
         let public = keys::ensure(&self.layout.key(), &format!("keelson-{}", self.state().name))?;
         let user_data = self.user_data()?;
-        Ok(Drive::new(node, &public, user_data.as_deref())?)
+        let Cluster { datasource, backend, .. } = self.cluster();
+        match (datasource, backend) {
+            (Datasource::Platform, _) => Ok(Drive::empty()),
+            (Datasource::NoCloud, BackendKind::Qemu) => Ok(Drive::seed(node, &public, user_data.as_deref())?),
+            _ => Ok(Drive::new(node, &public, user_data.as_deref())?),
+        }
     }
 
     /// Applies the user-data to a running node, now and at its next boots. `limit` bounds the start of its units.

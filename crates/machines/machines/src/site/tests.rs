@@ -7,7 +7,6 @@ fn background() -> Background {
         lan: vec![],
         supervisor: vec![],
         qemu: vec![],
-        on_lan: vec![],
         discovery: vec![],
     }
 }

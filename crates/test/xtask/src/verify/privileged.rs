@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -69,6 +69,14 @@ const CASES: [Case; 21] = [
         file: "crates/cloudinit/coreos-cloudinit/tests/certificates.rs",
         root: None,
         program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "hosts on a LAN",
+        target: &["--lib"],
+        test: "lan_host::tests::hosts_reach_each_other_at_every_address",
+        file: "crates/machines/machines/src/lan_host.rs",
+        root: Some("a network namespace"),
+        program: None,
     },
     Case {
         about: "forwarded ports",

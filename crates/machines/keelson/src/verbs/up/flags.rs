@@ -23,8 +23,8 @@ pub struct Flags {
     /// Back end: qemu or nspawn [default: that of the existing cluster, or qemu]
     #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
     pub on: Option<BackendKind>,
-    /// Datasource of user-data on QEMU: config-drive, or fw-cfg (without the cluster's SSH key) [default:
-    /// config-drive]
+    /// Datasource of user-data: config-drive, or on QEMU nocloud and fw-cfg (without the cluster's SSH key); platform:
+    /// this host provides neither user-data nor key, the image's OEM cloud-config does [default: config-drive]
     #[arg(long, value_name = "WAY")]
     pub datasource: Option<Datasource>,
     /// Memory of each machine
