@@ -30,9 +30,11 @@ pub enum Format {
     Azure,
     /// The live system for network boot: kernel, initrd, and both as one program of UEFI.
     Pxe,
+    /// The live system on a CD-ROM or a USB stick.
+    Iso,
 }
 
-const ALL: [Format; 16] = [
+const ALL: [Format; 17] = [
     Format::Raw,
     Format::RawGz,
     Format::RawZst,
@@ -49,10 +51,11 @@ const ALL: [Format; 16] = [
     Format::Gce,
     Format::Azure,
     Format::Pxe,
+    Format::Iso,
 ];
 
 /// Formats that users look for, and that are not built yet.
-const PLANNED: [&str; 2] = ["iso", "vhdx"];
+const PLANNED: [&str; 1] = ["vhdx"];
 /// What users may type for a format.
 const ALIASES: [(&str, Format); 2] = [("vagrant", Format::Box), ("virtualbox", Format::Ova)];
 
@@ -81,6 +84,8 @@ pub enum Encoding {
     LiveInitrd,
     /// Both as a unified kernel image.
     LiveUki,
+    /// Both on a medium with boot loaders.
+    LiveIso,
 }
 
 impl Encoding {
@@ -89,6 +94,7 @@ impl Encoding {
     pub fn firmware(self) -> &'static [&'static str] {
         match self {
             Self::LiveKernel | Self::LiveInitrd => &["bios", "uefi"],
+            Self::LiveIso => &["uefi", "bios"],
             _ => &["uefi"],
         }
     }
@@ -163,6 +169,7 @@ impl Format {
                     ("-pxe.efi", Encoding::LiveUki),
                 ],
             ),
+            Self::Iso => Row("iso", PLAIN, &[(".iso", Encoding::LiveIso)]),
         }
     }
 
@@ -242,9 +249,9 @@ mod tests {
             error("qcow")
         );
         assert!(
-            error("iso").starts_with("format iso is not supported yet (expected raw, "),
+            error("vhdx").starts_with("format vhdx is not supported yet (expected raw, "),
             "{}",
-            error("iso")
+            error("vhdx")
         );
     }
 

@@ -5,6 +5,7 @@
 //! inputs. Builds must not need root, must not mount anything on the host, and must not let the host's programs, time
 //! or paths into an image.
 
+mod arguments_area;
 mod beneath;
 mod boot_image;
 pub mod build;
@@ -17,6 +18,7 @@ pub mod disk_full;
 pub mod docker_archive;
 mod encode;
 pub mod enrolment;
+mod fat;
 pub mod fetch;
 pub mod finish;
 pub mod formats;
@@ -24,6 +26,8 @@ pub mod import;
 mod import_line;
 pub mod initrd;
 pub mod installed;
+mod iso;
+mod iso_partition;
 pub mod kernel;
 mod live;
 pub mod lock;

@@ -77,7 +77,7 @@ struct BuildFlags {
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
     profile: Profile,
     /// Comma-separated list of formats: raw, raw.gz, raw.zst, qcow2, vmdk, vdi, vhd, ova (VirtualBox), vmware, box
-    /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure
+    /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure, pxe, iso (live systems)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
     /// Files of the OEM partition: a platform of image/oem, or a folder; for formats without a platform

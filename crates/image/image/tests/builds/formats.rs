@@ -10,7 +10,7 @@ use crate::harness::{Build, Finished, first};
 use crate::verify_and_diff::failed;
 
 const ALL: &str =
-    "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure,pxe";
+    "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure,pxe,iso";
 
 /// Of all files, by name. A format may have several.
 fn digests(finished: &Finished) -> BTreeMap<String, &str> {
