@@ -11,7 +11,7 @@ use sandbox::Sandbox;
 
 use crate::arguments_area;
 use crate::boot_image::command_line;
-use crate::disk::{KEYS, LOADER, uuid, uuid_bytes};
+use crate::disk::{KEYS, LOADER, set_times, uuid, uuid_bytes};
 use crate::fat::{self, Content, Entry};
 use crate::live::{arguments, initrd};
 use crate::source::{EncodeError, Source};
@@ -64,7 +64,8 @@ pub fn write(source: &Source<'_>, to: &Path) -> Result<(), EncodeError> {
     let shared = [Some(&*folder), to.parent()];
     let tools = shared.into_iter().flatten().fold(Sandbox::new(&source.built.tools)?, Sandbox::share);
     write_grub(source, &folder, &tools)?;
-    let epoch = source.built.release.epoch.to_string();
+    let epoch = source.built.release.epoch;
+    set_times(&folder, epoch)?;
     run(command(&tools, "xorriso")?
         .args(["-no_rc", "-as", "mkisofs", "-quiet", "-rational-rock"])
         .args(["-volid", &volume_id(source.name), "-appid", source.name])
@@ -81,7 +82,7 @@ pub fn write(source: &Source<'_>, to: &Path) -> Result<(), EncodeError> {
         .arg("-o")
         .arg(to)
         .arg(&folder)
-        .env("SOURCE_DATE_EPOCH", epoch)
+        .env("SOURCE_DATE_EPOCH", epoch.to_string())
         .env("TZ", "UTC"))?;
     Ok(fs::remove_dir_all(&folder).at(&folder)?)
 }

@@ -34,20 +34,25 @@ pub fn is_iso(file: &mut File) -> io::Result<bool> {
     Ok(found == MAGIC.1)
 }
 
-/// Opens the boot partition of `file`, for writing in place if `write`.
-pub fn open(file: &Path, write: bool) -> Result<FileSystem<Window>, PartitionError> {
-    let bad = |source| PartitionError::Table { path: file.into(), source };
-    let table = GptConfig::new().writable(false).open(file).map_err(bad)?;
+/// Opens the boot partition of `iso` for reading.
+pub fn open(iso: &Path) -> Result<FileSystem<Window>, PartitionError> {
+    open_file(&File::open(iso).at(iso)?, iso)
+}
+
+/// Opens the boot partition of an opened image; writing to it changes the image. `name` is for errors.
+pub fn open_file(file: &File, name: &Path) -> Result<FileSystem<Window>, PartitionError> {
+    let bad = |source| PartitionError::Table { path: name.into(), source };
+    let copy = || file.try_clone().at(name);
+    let table = GptConfig::new().writable(false).open_from_device(copy()?).map_err(bad)?;
     let entry = table.partitions().values().find(|entry| entry.part_type_guid == partition_types::EFI);
-    let entry = entry.ok_or_else(|| PartitionError::Missing(file.into()))?;
+    let entry = entry.ok_or_else(|| PartitionError::Missing(name.into()))?;
     let range = entry.first_lba.saturating_mul(BLOCK)..entry.last_lba.saturating_add(1).saturating_mul(BLOCK);
-    let opened = File::options().read(true).write(write).open(file).at(file)?;
-    Ok(fat::open(Window::new(opened, range)).at(file)?)
+    Ok(fat::open(Window::new(copy()?, range)).at(name)?)
 }
 
 /// Copies a file of the boot partition.
 pub fn extract(iso: &Path, name: &str, to: &Path) -> Result<(), PartitionError> {
-    let partition = open(iso, false)?;
+    let partition = open(iso)?;
     let mut content = partition.root_dir().open_file(name).at(iso)?;
     let mut out = File::create(to).at(to)?;
     io::copy(&mut content, &mut out).at(to)?;
@@ -104,13 +109,13 @@ pub(crate) mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, [0; 100]).unwrap();
         assert!(!is_iso(&mut File::open(&path).unwrap()).unwrap());
-        assert!(matches!(open(&path, false).map(drop).unwrap_err(), PartitionError::Table { .. }));
+        assert!(matches!(open(&path).map(drop).unwrap_err(), PartitionError::Table { .. }));
         let file =
             File::options().create_new(true).read(true).write(true).open(path.with_extension("gpt")).unwrap();
         file.set_len(4 << 20).unwrap();
         let config = GptConfig::new().writable(true).logical_block_size(gpt::disk::LogicalBlockSize::Lb512);
         config.create_from_device(file, None).unwrap().write().unwrap();
-        let error = open(&path.with_extension("gpt"), false).map(drop).unwrap_err().to_string();
+        let error = open(&path.with_extension("gpt")).map(drop).unwrap_err().to_string();
         assert!(error.contains("has no EFI system partition"), "{error}");
     }
 }

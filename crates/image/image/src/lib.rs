@@ -11,6 +11,7 @@ mod boot_image;
 pub mod build;
 mod built;
 pub mod crates;
+pub mod customize;
 pub mod diff;
 pub mod disk;
 mod disk_file;
