@@ -10,6 +10,7 @@ mod beneath;
 mod boot_image;
 pub mod build;
 mod built;
+pub mod config_iso;
 pub mod crates;
 pub mod customize;
 pub mod diff;

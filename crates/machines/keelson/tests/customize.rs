@@ -1,19 +1,21 @@
-//! `keelson image customize` from the view of operators.
+//! `keelson image customize` and `keelson config-drive` from the view of operators.
 
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use cloudinit::provider::openstack::{META_DATA, MetaData, USER_DATA};
 use cpio::newc;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const VALID: &str = "#cloud-config\nhostname: core-01\n";
 const INVALID: &str = "#cloud-config\nhostname: [\n";
+const METADATA: &str = "{\"hostname\": \"core-07\"}\n";
 
 /// The kernel's archive of one file.
 fn archive(name: &str) -> Vec<u8> {
@@ -28,10 +30,11 @@ fn folder() -> TempDir {
     let mut initrd = zstd::encode_all(&*archive("init"), 1).unwrap();
     initrd.resize(initrd.len().next_multiple_of(4), 0);
     initrd.extend(archive("live/image.erofs"));
-    let files: [(&str, &[u8]); 5] = [
+    let files: [(&str, &[u8]); 6] = [
         ("initrd.img", &initrd),
         ("valid", VALID.as_bytes()),
         ("invalid", INVALID.as_bytes()),
+        ("meta.json", METADATA.as_bytes()),
         ("10-a.network", b"[Match]\n"),
         ("text", b"text"),
     ];
@@ -107,4 +110,31 @@ fn what_cannot_be_meant_is_refused_before_a_file_is_written() {
     check(&["--ca", "text"], 1, "text contains no PEM certificate");
     check(&["--reset", "--install", "smallest"], 2, "cannot be used with");
     fail(folder.path(), &["image", "customized", "text"], 1, "neither an ISO image nor the initrd");
+}
+
+#[test]
+fn a_config_drive_is_read_back_as_machines_read_it() {
+    let folder = folder();
+    let folder = folder.path();
+    let (stdout, _) = succeed(
+        folder,
+        &["config-drive", "--user-data", "valid", "--meta-data", "meta.json", "-o", "drive.vfat"],
+    );
+    assert_eq!(stdout, "drive.vfat\n");
+    let file = File::open(folder.join("drive.vfat")).unwrap();
+    let volume = fatfs::FileSystem::new(file, fatfs::FsOptions::new()).unwrap();
+    assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("config-2"));
+    let read = |path: &str| {
+        let mut content = Vec::new();
+        volume.root_dir().open_file(path).unwrap().read_to_end(&mut content).unwrap();
+        content
+    };
+    assert_eq!(read(USER_DATA), VALID.as_bytes());
+    let metadata = MetaData::read(&read(META_DATA)).unwrap().metadata(b"", b"").unwrap();
+    assert_eq!(metadata.hostname.as_deref(), Some("core-07"));
+    fail(folder, &["config-drive", "--user-data", "invalid", "-o", "x.vfat"], 1, "the user-data is invalid");
+    fail(folder, &["config-drive", "--user-data", "valid", "-o", "x.img"], 2, "ends in .iso or .vfat");
+    let metadata = ["--meta-data", "text", "-o", "x.vfat"];
+    let arguments = [&["config-drive", "--user-data", "valid"], &metadata[..]].concat();
+    fail(folder, &arguments, 1, "text is not a JSON object");
 }
