@@ -6,6 +6,7 @@ mod corruption;
 mod fleet;
 mod health;
 mod install;
+mod iso;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -71,6 +72,8 @@ pub static ALL: &[Scenario] = &[
     live::LIVE_ROOT,
     live::LIVE_MEMORY,
     live::NETBOOT_INSTALL,
+    iso::ISO,
+    iso::ISO_INSTALL,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,

@@ -96,7 +96,7 @@ fn live(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// `/usr` is a dm-verity device on the image in memory.
-fn is_verified(machine: &Machine<'_>) -> Result<(), Failure> {
+pub fn is_verified(machine: &Machine<'_>) -> Result<(), Failure> {
     let table = machine.succeed("sudo dmsetup table usr")?;
     expect(table.split_ascii_whitespace().nth(2) == Some("verity"), "a verity device", &table)?;
     let disks = machine.succeed("basename -a /sys/block/dm-0/slaves/*")?;
@@ -172,12 +172,12 @@ fn too_little_memory(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Bytes of the empty disk. `smallest` ignores disks of up to 10 GB.
-const DISK_BYTES: u64 = 12 << 30;
+pub const DISK_BYTES: u64 = 12 << 30;
 const INSTALLED: &str = "#cloud-config\nwrite_files: [{path: /etc/from-netboot, content: applied}]\n";
 const RULES: &str = "[[rule]]\nmatch = \"*\"\ninstall = \"once\"\nuser-data = \"user-data\"\n\
     options = \"console=ttyS0 keelson.install.reboot=no\"\n";
 /// The disk is compared with the image by an emulated processor.
-const INSTALLATION: Duration = Duration::from_secs(1200);
+pub const INSTALLATION: Duration = Duration::from_secs(1200);
 
 fn netboot_install(context: &Context<'_>) -> Result<(), Failure> {
     let boot = files(context)?;

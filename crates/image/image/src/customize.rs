@@ -4,70 +4,33 @@
 //! boot loaders' configurations. Everything else keeps its bytes, so that they can be restored.
 
 mod archive;
+mod error;
+mod found;
 mod initrd;
 mod medium;
 mod output;
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use serde::Serialize;
-
 use crate::arguments_area;
-use crate::iso_partition::{self, PartitionError};
-use crate::tree::{PathContext, TreeError, walk};
-use archive::Files;
+use crate::iso_partition;
+use crate::tree::{PathContext, walk};
+use archive::{Files, OEM};
+pub use error::CustomizeError;
+use error::{MAX_ARCHIVE, MAX_FILES};
+pub use found::{CustomFile, Customization};
 
-/// Files below this path replace the OEM partition of a live system.
-pub const OEM: &str = "usr/share/oem";
 /// What [`Contents`] has there: `keelson-installed-files` and `keelson-unattended-install` read it.
 const USER_DATA: &str = "coreos-install/user_data";
 const NETWORK: &str = "coreos-install/network";
 const CERTIFICATES: &str = "coreos-install/certificates";
 const INSTALL_ARGUMENTS: &str = "unattended-install/arguments";
 const INSTALL_USER_DATA: &str = "unattended-install/user_data";
-/// Bytes of an archive that is appended to an initrd.
-const MAX_ARCHIVE: usize = 64 << 20;
-const MAX_FILES: usize = 10_000;
 /// Readable by root only: it may have secrets.
 const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
-
-#[derive(Debug, thiserror::Error)]
-pub enum CustomizeError {
-    #[error("cannot customize the image")]
-    Tree(#[from] TreeError),
-    #[error(transparent)]
-    Partition(#[from] PartitionError),
-    #[error("{0} is neither an ISO image nor the initrd of a live system (image build --format iso,pxe)")]
-    Kind(PathBuf),
-    #[error("{path} is damaged: {problem}")]
-    Damaged { path: PathBuf, problem: String },
-    #[error("{0} has no room for a customization: it was built by an earlier version")]
-    NoArea(PathBuf),
-    #[error("the customization has {has} bytes; the maximum is {max}")]
-    Large { has: usize, max: usize },
-    #[error("the kernel arguments have {has} bytes; the maximum is {max}")]
-    LongArguments { has: usize, max: usize },
-    #[error(
-        "invalid kernel argument `{0}`: expected printable ASCII characters without spaces, quotes and \\"
-    )]
-    Argument(String),
-    #[error("an initrd has no kernel arguments: {0} belongs to the boot loader's configuration")]
-    NoArguments(String),
-    #[error("invalid device {0}: expected smallest, or a path such as /dev/sda")]
-    Device(String),
-    #[error("{0} is neither a regular file nor a folder")]
-    NotRegular(PathBuf),
-    #[error("two files for {0}")]
-    Twice(String),
-    #[error("more than {MAX_FILES} files")]
-    Many,
-    #[error("interrupted")]
-    Interrupted,
-}
 
 /// What a live system gets.
 #[derive(Debug, Default)]
@@ -86,32 +49,6 @@ pub struct Contents {
     pub arguments: Vec<String>,
     /// A folder whose files are added to the OEM files.
     pub oem: Option<PathBuf>,
-}
-
-/// What is in a file.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Customization {
-    /// Kernel arguments, in order.
-    pub arguments: Vec<String>,
-    /// In order of their paths.
-    pub files: Vec<CustomFile>,
-}
-
-impl Customization {
-    /// Whether the file has its original bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.arguments.is_empty() && self.files.is_empty()
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct CustomFile {
-    /// Path below the OEM files.
-    pub path: String,
-    pub bytes: u64,
-    /// Of the content, in hex.
-    pub sha256: String,
 }
 
 enum Kind {
@@ -242,10 +179,6 @@ fn files_of(folder: &Path) -> Result<Vec<(String, u32, Vec<u8>)>, CustomizeError
 fn mode_of(metadata: &fs::Metadata) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o777
-}
-
-fn damaged(path: &Path) -> impl Fn(io::Error) -> CustomizeError + '_ {
-    |error| CustomizeError::Damaged { path: path.to_path_buf(), problem: error.to_string() }
 }
 
 #[cfg(test)]

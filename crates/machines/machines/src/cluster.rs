@@ -57,6 +57,23 @@ pub struct DirectBoot {
     pub arguments: String,
 }
 
+/// A medium that a machine boots before its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Medium {
+    /// ISO image.
+    pub file: PathBuf,
+    pub drive: MediumDrive,
+    /// The machine's firmware is BIOS: it boots no disk.
+    pub bios: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediumDrive {
+    CdRom,
+    Usb,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub format: u32,
@@ -98,6 +115,9 @@ pub struct Cluster {
     /// What QEMU nodes start instead of their disks.
     #[serde(default)]
     pub direct_boot: Option<DirectBoot>,
+    /// What QEMU nodes boot before their disks.
+    #[serde(default)]
+    pub medium: Option<Medium>,
     #[serde(default, rename = "qemu_words")]
     pub qemu_arguments: Vec<String>,
 }
@@ -125,6 +145,7 @@ impl Cluster {
             outbound: spec.outbound,
             shared: vec![],
             direct_boot: None,
+            medium: None,
             qemu_arguments: vec![],
         };
         cluster.grow(spec);

@@ -59,7 +59,8 @@ impl Qemu {
         let raws =
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
         let boot = cluster.direct_boot.iter().flat_map(|boot| [&boot.kernel, &boot.initrd]);
-        let images = raws.chain(boot).filter_map(|file| file.parent()).map(PathBuf::from);
+        let medium = cluster.medium.iter().map(|medium| &medium.file);
+        let images = raws.chain(boot).chain(medium).filter_map(|file| file.parent()).map(PathBuf::from);
         let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
         Self { layout, tree: cluster.image.tools.clone(), shared, command, runtime: OnceLock::new() }
     }

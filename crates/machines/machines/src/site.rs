@@ -22,7 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, DiskFault, free_port};
-use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, DirectBoot, Node, NodeStatus};
+use crate::cluster::{
+    BackendKind, Cluster, ClusterSpec, ClusterSpecError, DirectBoot, Medium, Node, NodeStatus,
+};
 use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
@@ -243,6 +245,13 @@ impl Site {
     pub fn set_direct_boot(&self, kernel: Option<DirectBoot>) -> Result<(), SiteError> {
         let mut state = self.state();
         state.direct_boot = kernel;
+        Ok(self.layout.save(&state)?)
+    }
+
+    /// Sets the medium that QEMU nodes boot before their disks, from each node's next start.
+    pub fn set_medium(&self, medium: Option<Medium>) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.medium = medium;
         Ok(self.layout.save(&state)?)
     }
 

@@ -6,9 +6,11 @@ use std::io::{self, Read, Write};
 use cpio::newc::{self, ModeFileType};
 use sha2::{Digest, Sha256};
 
-use super::{CustomFile, OEM};
+use super::found::CustomFile;
 use crate::fetch::hex;
 
+/// Files below this path replace the OEM partition of a live system.
+pub const OEM: &str = "usr/share/oem";
 /// Mode and content by path below the OEM files.
 pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 

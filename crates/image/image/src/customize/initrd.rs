@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicBool;
 use cpio::newc;
 
 use super::archive::{self, Files};
+use super::error::{CustomizeError, MAX_ARCHIVE, damaged};
+use super::found::Customization;
 use super::output::Output;
-use super::{Customization, CustomizeError, MAX_ARCHIVE, damaged};
+
 use crate::live::IMAGE;
 use crate::tree::PathContext;
 

@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicBool;
 use fatfs::FileSystem;
 
 use super::archive::{self, Files};
+use super::error::{CustomizeError, damaged};
+use super::found::Customization;
 use super::output::Output;
-use super::{Customization, CustomizeError, damaged};
+
 use crate::arguments_area::{self, Loader};
 use crate::fat::Window;
 use crate::iso::{CUSTOM, CUSTOM_BYTES};

@@ -13,7 +13,7 @@ use nix::libc::O_TMPFILE;
 use nix::unistd::linkat;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::CustomizeError;
+use super::error::CustomizeError;
 use crate::tree::PathContext;
 
 /// Bytes that are copied between two checks of the flag.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::certificates;
-use crate::cluster::{Cluster, Datasource, DirectBoot, Node};
+use crate::cluster::{Cluster, Datasource, DirectBoot, Medium, MediumDrive, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
@@ -49,11 +49,9 @@ pub fn arguments(
     add(if cluster.secure_boot { &PROTECTED_VARIABLES } else { &[] });
     add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    add(&[
-        "-drive",
-        &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
-    ]);
-    add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
+    for drive in uefi(cluster, &files) {
+        add(&["-drive", &drive]);
+    }
     add(&[
         "-drive",
         &format!(
@@ -104,6 +102,7 @@ pub fn arguments(
     if cluster.registration {
         add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
     }
+    all.extend(cluster.medium.iter().flat_map(medium));
     all.extend(cluster.qemu_arguments.iter().cloned());
     let kernel_arguments = acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments);
     add_kernel(&mut all, cluster.direct_boot.as_ref(), kernel_arguments);
@@ -122,6 +121,35 @@ fn add_kernel<'a>(
     let arguments = arguments.chain([&*boot.arguments]).collect::<Vec<_>>().join(" ");
     let [kernel, initrd] = [&boot.kernel, &boot.initrd].map(|file| file.to_string_lossy().into_owned());
     all.extend(["-kernel".to_owned(), kernel, "-initrd".to_owned(), initrd, "-append".to_owned(), arguments]);
+}
+
+/// The drives of UEFI: code and variables. Without them QEMU's firmware is a BIOS.
+fn uefi(cluster: &Cluster, files: &NodeLayout) -> Vec<String> {
+    if cluster.medium.as_ref().is_some_and(|medium| medium.bios) {
+        return Vec::new();
+    }
+    vec![
+        format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
+        format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables())),
+    ]
+}
+
+/// The medium precedes the disk in the boot order.
+fn medium(medium: &Medium) -> Vec<String> {
+    let file = value(&medium.file);
+    let drive = format!("if=none,id=medium,format=raw,readonly=on,file={file}");
+    let device = |model: &str| format!("{model},drive=medium,bootindex=0");
+    match medium.drive {
+        MediumDrive::CdRom => vec!["-drive".to_owned(), drive, "-device".to_owned(), device("ide-cd")],
+        MediumDrive::Usb => vec![
+            "-drive".to_owned(),
+            drive,
+            "-device".to_owned(),
+            "qemu-xhci,id=medium-usb".to_owned(),
+            "-device".to_owned(),
+            device("usb-storage,bus=medium-usb.0"),
+        ],
+    }
 }
 
 fn spare_disk(cluster: &Cluster, files: &NodeLayout) -> Vec<[String; 2]> {
@@ -297,6 +325,21 @@ mod tests {
         let boot = "-kernel /out/vmlinuz\n-initrd /out/initrd.img\n\
                     -append systemd.default_device_timeout_sec=180 no_timer_check console=ttyS0\n";
         assert!(text.ends_with(boot) && !text.contains("kernel-cmdline-extra"), "{text}");
+    }
+
+    #[test]
+    fn a_medium_precedes_the_disk() {
+        let mut cluster = cluster();
+        let mut check = |drive, bios, expected: &str| {
+            cluster.medium = Some(Medium { file: "/out/a,b.iso".into(), drive, bios });
+            let text = lines(&cluster, "/state", &Acceleration::Kvm);
+            let drive = "-drive if=none,id=medium,format=raw,readonly=on,file=/out/a,,b.iso\n";
+            assert!(text.contains(&format!("{drive}{expected}")), "{text}");
+            assert_eq!(text.contains("if=pflash"), !bios, "{text}");
+        };
+        check(MediumDrive::CdRom, false, "-device ide-cd,drive=medium,bootindex=0\n");
+        let usb = "-device qemu-xhci,id=medium-usb\n-device usb-storage,bus=medium-usb.0,drive=medium,bootindex=0\n";
+        check(MediumDrive::Usb, true, usb);
     }
 
     #[test]
