@@ -6,6 +6,7 @@ mod corruption;
 mod fleet;
 mod health;
 mod install;
+mod iso;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -78,6 +79,8 @@ pub static ALL: &[Scenario] = &[
     netboot::NETBOOT_BIOS,
     netboot::NETBOOT_HTTP,
     netboot::NETBOOT_INSTALL,
+    iso::ISO,
+    iso::ISO_INSTALL,
     platforms::VIRTUALBOX,
     platforms::VMWARE,
     platforms::VAGRANT,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use cpio::newc;
 use machines::cluster::BackendKind::Qemu;
@@ -17,6 +18,10 @@ use crate::scenario::{Context, DEFAULTS, Scenario};
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-drive, content: applied}]\n";
 /// Arguments of every boot here. Without a limit for the initrd, whose half of 1 GiB would not do with UEFI.
 const CONSOLE: &str = "console=ttyS0 quiet root=tmpfs";
+/// Bytes of an empty disk to install to. `smallest` ignores disks of up to 10 GB.
+pub const DISK_BYTES: u64 = 12 << 30;
+/// Limit of an installation: an emulated processor compares the disk with the image.
+pub const INSTALLATION: Duration = Duration::from_secs(1200);
 /// A public key without a private one.
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEtlZWxzb24gc2NlbmFyaW8sIG5vdCBhIHJlYWwga2V5 from the kernel";
@@ -84,7 +89,7 @@ fn live(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// `/usr` is a dm-verity device on the image in memory.
-fn is_verified(machine: &Machine<'_>) -> Result<(), Failure> {
+pub fn is_verified(machine: &Machine<'_>) -> Result<(), Failure> {
     let table = machine.succeed("sudo dmsetup table usr")?;
     expect(table.split_ascii_whitespace().nth(2) == Some("verity"), "a verity device", &table)?;
     let disks = machine.succeed("basename -a /sys/block/dm-0/slaves/*")?;

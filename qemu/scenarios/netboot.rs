@@ -2,24 +2,19 @@
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
 use machines::cluster::{BootSource, NetworkFirmware};
 
 use super::kv::SOON;
-use super::live;
+use super::live::{self, DISK_BYTES, INSTALLATION};
 use super::server::Server;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const LEASES: &str = "10.77.0.100-10.77.0.199";
-/// Bytes of the empty disk. `smallest` ignores disks of up to 10 GB.
-const DISK_BYTES: u64 = 12 << 30;
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-netboot, content: applied}]\n";
-/// The disk is compared with the image by an emulated processor.
-const INSTALLATION: Duration = Duration::from_secs(1200);
 /// The loaded UKI, and what the firmware and the kernel copy of it.
 const MEMORY: &[&str] = &["-m", "2048"];
 

@@ -251,7 +251,7 @@ fn fill_esp(layout: &Layout<'_>, esp: &Path) -> Result<(), DiskError> {
 }
 
 /// Sets the time of every file, which the tools that create file systems copy.
-fn set_times(folder: &Path, epoch: u64) -> Result<(), DiskError> {
+pub(crate) fn set_times(folder: &Path, epoch: u64) -> Result<(), TreeError> {
     use nix::sys::time::{TimeVal, TimeValLike};
     let time = TimeVal::seconds(i64::try_from(epoch).unwrap_or(i64::MAX));
     let mut paths = walk(folder)?;

@@ -9,6 +9,8 @@ use disk_formats::blocks::is_zero;
 use disk_formats::{vhd, vhdx};
 use sandbox::Sandbox;
 
+use crate::iso::{BOOT_LOADER, INITRD, KERNEL};
+use crate::iso_partition::{self, PartitionError};
 use crate::live::{DISK as LIVE_DISK, IMAGE as LIVE_IMAGE};
 use crate::tool::{ToolError, run};
 use crate::tree::{PathContext, TreeError, remove};
@@ -27,6 +29,8 @@ pub enum DiskFileError {
     Tool(#[from] ToolError),
     #[error(transparent)]
     Sandbox(#[from] sandbox::SandboxError),
+    #[error(transparent)]
+    Iso(#[from] PartitionError),
     #[error("{path} is an archive without a disk")]
     NoDisk { path: PathBuf },
     #[error("{path} contains an archive in an archive")]
@@ -41,6 +45,8 @@ enum Kind {
     Zstd,
     /// The initrd of a live system: two archives, the first one compressed.
     LiveInitrd,
+    /// A medium with the initrd of a live system.
+    Iso,
     Tar,
     /// A disk image that qemu-img reads under this name.
     Image(&'static str),
@@ -60,6 +66,7 @@ pub fn raw_disk(file: &Path, scratch: &Path, tools: &Sandbox) -> Result<PathBuf,
                 unpack(decoder, &to).at(&path)?;
             }
             Kind::LiveInitrd => live_disk(&path, scratch, &to, tools)?,
+            Kind::Iso => iso_partition::extract(&path, INITRD, &to)?,
             Kind::Tar => {
                 if !extract(&path, &to).at(&path)? {
                     return Err(DiskFileError::NoDisk { path: file.to_owned() });
@@ -80,6 +87,19 @@ pub fn raw_disk(file: &Path, scratch: &Path, tools: &Sandbox) -> Result<PathBuf,
         path = to;
     }
     Err(DiskFileError::Nested { path: file.to_owned() })
+}
+
+/// Copies what firmware of UEFI runs of a live system's medium to `folder`; nothing if `file` is something else.
+pub fn live_programs(file: &Path, folder: &Path) -> Result<Vec<PathBuf>, DiskFileError> {
+    let mut programs = Vec::new();
+    if File::open(file).and_then(|mut file| iso_partition::is_iso(&mut file)).at(file)? {
+        for (name, to) in [(BOOT_LOADER, "live-loader.efi"), (KERNEL, "live-kernel")] {
+            let path = folder.join(to);
+            iso_partition::extract(file, name, &path)?;
+            programs.push(path);
+        }
+    }
+    Ok(programs)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, TreeError> {
@@ -109,6 +129,9 @@ fn kind(path: &Path) -> io::Result<Kind> {
         if cookie == *vhd::COOKIE {
             return Ok(Kind::Image("vpc"));
         }
+    }
+    if found == Kind::Raw && iso_partition::is_iso(&mut file)? {
+        return Ok(Kind::Iso);
     }
     Ok(found)
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::disk::{uuid, uuid_bytes};
 use crate::fetch::{hex, sha256_of};
 use crate::formats::Encoding;
+use crate::iso;
 use crate::live;
 use crate::source::{EncodeError, Output, Source};
 use crate::sparse::copy_sparse;
@@ -85,6 +86,7 @@ impl Source<'_> {
             Encoding::LiveKernel => self.copy(&self.built.kernel, to).at(to)?,
             Encoding::LiveInitrd => self.copy(&live::initrd(self)?, to).at(to)?,
             Encoding::LiveUki => live::boot_image(self, to)?,
+            Encoding::LiveIso => iso::write(self, to)?,
         }
         Ok(())
     }

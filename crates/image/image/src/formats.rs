@@ -32,9 +32,11 @@ pub enum Format {
     Vhdx,
     /// The live system for network boot: kernel, initrd, and both as one program of UEFI.
     Pxe,
+    /// The live system on a CD-ROM or a USB stick.
+    Iso,
 }
 
-const ALL: [Format; 17] = [
+const ALL: [Format; 18] = [
     Format::Raw,
     Format::RawGz,
     Format::RawZst,
@@ -52,10 +54,9 @@ const ALL: [Format; 17] = [
     Format::Azure,
     Format::Vhdx,
     Format::Pxe,
+    Format::Iso,
 ];
 
-/// Formats that users look for, and that are not built yet.
-const PLANNED: [&str; 1] = ["iso"];
 /// What users may type for a format.
 const ALIASES: [(&str, Format); 3] =
     [("vagrant", Format::Box), ("virtualbox", Format::Ova), ("hyperv", Format::Vhdx)];
@@ -86,6 +87,8 @@ pub enum Encoding {
     LiveInitrd,
     /// Both as a unified kernel image.
     LiveUki,
+    /// Both on a medium with boot loaders.
+    LiveIso,
 }
 
 impl Encoding {
@@ -94,6 +97,7 @@ impl Encoding {
     pub fn firmware(self) -> &'static [&'static str] {
         match self {
             Self::LiveKernel | Self::LiveInitrd => &["bios", "uefi"],
+            Self::LiveIso => &["uefi", "bios"],
             _ => &["uefi"],
         }
     }
@@ -169,6 +173,7 @@ impl Format {
                     ("-pxe.efi", Encoding::LiveUki),
                 ],
             ),
+            Self::Iso => Row("iso", PLAIN, &[(".iso", Encoding::LiveIso)]),
         }
     }
 
@@ -199,10 +204,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, String> {
         let alias = ALIASES.into_iter().find(|(alias, _)| *alias == name).map(|(_, format)| format);
         let found = alias.or_else(|| ALL.into_iter().find(|format| format.name() == name));
-        found.ok_or_else(|| match PLANNED.contains(&name) {
-            true => format!("format {name} is not supported yet (expected {})", Self::names()),
-            false => format!("unknown format `{name}` (expected {})", Self::names()),
-        })
+        found.ok_or_else(|| format!("unknown format `{name}` (expected {})", Self::names()))
     }
 }
 
@@ -248,9 +250,9 @@ mod tests {
             error("qcow")
         );
         assert!(
-            error("iso").starts_with("format iso is not supported yet (expected raw, "),
+            error("vhdx").starts_with("format vhdx is not supported yet (expected raw, "),
             "{}",
-            error("iso")
+            error("vhdx")
         );
     }
 

@@ -40,6 +40,7 @@ pub fn import_line(format: Format, file: &str) -> String {
              --guest-os-features UEFI_COMPATIBLE,VIRTIO_SCSI_MULTIQUEUE"
         ),
         Format::Pxe => live_line(file),
+        Format::Iso => format!("sudo dd if={file} of=/dev/USB-STICK bs=4M conv=fsync"),
         Format::Azure => format!(
             "az storage blob upload --type page --account-name ACCOUNT --container-name CONTAINER --name {file} --file {file}, \
              and az image create --resource-group GROUP --name NAME --os-type Linux --hyper-v-generation V2 --source URL"

@@ -5,11 +5,14 @@
 //! inputs. Builds must not need root, must not mount anything on the host, and must not let the host's programs, time
 //! or paths into an image.
 
+mod arguments_area;
 mod beneath;
 mod boot_image;
 pub mod build;
 mod built;
+pub mod config_iso;
 pub mod crates;
+pub mod customize;
 pub mod diff;
 pub mod disk;
 mod disk_file;
@@ -17,6 +20,7 @@ pub mod disk_full;
 pub mod docker_archive;
 mod encode;
 pub mod enrolment;
+mod fat;
 pub mod fetch;
 pub mod finish;
 pub mod formats;
@@ -24,6 +28,8 @@ pub mod import;
 mod import_line;
 pub mod initrd;
 pub mod installed;
+mod iso;
+mod iso_partition;
 pub mod kernel;
 mod live;
 pub mod lock;

@@ -117,13 +117,18 @@ fn add<W: Write>(
     entry.finish()
 }
 
+/// Makes the kernel command line of a disk that of a live system, which boots only its own image.
+pub fn arguments(of_disk: &mut Vec<String>, root_hash: &str) {
+    of_disk.retain(|argument| !DISK_ARGUMENTS.iter().any(|prefix| argument.starts_with(prefix)));
+    of_disk.extend([UNLIMITED_INITRD.to_owned(), root_hash_argument(root_hash)]);
+}
+
 /// Kernel and initrd as one program, for firmware that boots by HTTP. It boots only its own image.
 pub fn boot_image(source: &Source<'_>, to: &Path) -> Result<(), EncodeError> {
     let initrd = initrd(source)?;
     let built = source.built;
-    let mut arguments = command_line(&built.checkout)?;
-    arguments.retain(|argument| !DISK_ARGUMENTS.iter().any(|prefix| argument.starts_with(prefix)));
-    arguments.extend([UNLIMITED_INITRD.to_owned(), root_hash_argument(&built.usr_root_hash)]);
+    let mut line = command_line(&built.checkout)?;
+    arguments(&mut line, &built.usr_root_hash);
     let shared = [to, &*built.kernel].into_iter().filter_map(Path::parent);
     let shared = shared.chain(
         built.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]).filter_map(|file| file.parent()),
@@ -132,7 +137,7 @@ pub fn boot_image(source: &Source<'_>, to: &Path) -> Result<(), EncodeError> {
     let image = BootImage {
         kernel: &built.kernel,
         initrd: &initrd,
-        command_line: &arguments,
+        command_line: &line,
         os_release: &built.usr_tree.join("usr/lib/os-release"),
         epoch: built.release.epoch,
         sign: built.sign.as_ref(),

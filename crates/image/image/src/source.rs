@@ -1,7 +1,7 @@
 //! What a format is written from: a raw disk, and the build that it is from.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,6 +63,12 @@ impl Write for Output<'_> {
     }
 }
 
+impl Read for Output<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read(bytes)
+    }
+}
+
 impl Seek for Output<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
@@ -71,6 +77,12 @@ impl Seek for Output<'_> {
 
 impl<'a> Source<'a> {
     pub fn create(&self, to: &Path) -> io::Result<BufWriter<Output<'a>>> {
-        Ok(BufWriter::new(Output { file: File::create(to)?, cancel: &self.built.cancel }))
+        Ok(BufWriter::new(self.open(to)?))
+    }
+
+    /// An empty file that its writer also reads.
+    pub fn open(&self, to: &Path) -> io::Result<Output<'a>> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(to)?;
+        Ok(Output { file, cancel: &self.built.cancel })
     }
 }

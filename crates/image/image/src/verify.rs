@@ -9,7 +9,7 @@ use object::{Object, ObjectSection};
 use sandbox::{Sandbox, SandboxError};
 use serde::Serialize;
 
-use crate::disk_file::{DiskFileError, raw_disk};
+use crate::disk_file::{DiskFileError, live_programs, raw_disk};
 use crate::enrolment;
 use crate::fetch::sha256_of;
 use crate::finish::{Record, record_of};
@@ -24,7 +24,6 @@ use crate::tree::{PathContext, TreeError};
 const BLOCK: u64 = 512;
 /// Partition labels in the order of the table.
 const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-B-verity", "OEM"];
-
 /// Paths of the boot loader on the ESP, and names of their copies.
 const LOADERS: [(&str, &str); 2] =
     [("::EFI/BOOT/BOOTX64.EFI", "BOOTX64.EFI"), ("::EFI/systemd/systemd-bootx64.efi", "systemd-bootx64.efi")];
@@ -208,7 +207,7 @@ impl Disk {
             ));
             checks.push(self.check_verity(hash)?);
         }
-        checks.push(self.check_signatures(uki, trust)?);
+        checks.push(self.check_signatures(uki, file, trust)?);
         checks.push(self.check_keys(trust)?);
         checks.push(self.check_record(file)?);
         Ok(checks)
@@ -243,12 +242,13 @@ impl Disk {
         Ok(path)
     }
 
-    /// Checks everything that the firmware runs: the kernel image and both copies of the boot loader.
-    fn check_signatures(&self, uki: PathBuf, trust: &Trust) -> Result<Check, VerifyError> {
+    /// Checks everything that firmware runs: of the disk, and of `file` if that is a medium of the live system.
+    fn check_signatures(&self, uki: PathBuf, file: &Path, trust: &Trust) -> Result<Check, VerifyError> {
         let mut programs = vec![uki];
         for (name, to) in LOADERS {
             programs.push(self.copy_from_esp(name, to)?);
         }
+        programs.append(&mut live_programs(file, self.scratch.path())?);
         // Copied, so that the tools can read them.
         let mut trust_in_scratch = Trust { certificates: Vec::new(), required: trust.required };
         for (number, certificate) in trust.certificates.iter().enumerate() {

@@ -84,6 +84,13 @@ pub enum Verb {
         after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"
     )]
     Validate(verbs::validate::Flags),
+    /// Write a config drive with user-data, for hypervisors that attach disks and CD-ROMs
+    #[command(
+        after_help = "User-data, and all secrets in it, are in the file in the clear.\n\nExamples:\n  \
+        keelson config-drive --user-data user-data -o config-drive.iso\n  \
+        keelson config-drive --user-data user-data --meta-data meta_data.json -o config-drive.vfat"
+    )]
+    ConfigDrive(verbs::config_drive::Flags),
     /// Write a Vagrantfile for the box of a channel, with machines as config.rb describes them
     #[command(after_help = "Examples:\n  keelson vagrantfile\n  keelson vagrantfile --channel beta -o -\n  \
         keelson vagrantfile --box-url http://files.example.net/keelson-alpha.json")]

@@ -1,5 +1,6 @@
 //! The verb `image`.
 
+mod customize;
 mod cves;
 mod tracker_copy;
 
@@ -50,6 +51,10 @@ enum Verb {
     Verify(VerifyFlags),
     /// Print the packages and the files of /usr that differ between two images
     Diff { before: PathBuf, after: PathBuf },
+    /// Add user-data, an installation and kernel arguments to the live system of an ISO image or an initrd
+    Customize(customize::Flags),
+    /// Print what an ISO image or an initrd was customized with
+    Customized { file: PathBuf },
     /// Print the known vulnerabilities of an image's packages, or of a node's
     Cves(cves::Flags),
 }
@@ -77,7 +82,7 @@ struct BuildFlags {
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
     profile: Profile,
     /// Comma-separated list of formats: raw, raw.gz, raw.zst, qcow2, vmdk, vdi, vhd, ova (VirtualBox), vmware, box
-    /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure, vhdx (Hyper-V), pxe (network boot)
+    /// (Vagrant with VirtualBox), box-libvirt, ec2, openstack, gce, azure, vhdx (Hyper-V), pxe, iso (live systems)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
     /// Files of the OEM partition: a platform of image/oem, or a folder; for formats without a platform
@@ -103,6 +108,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Verb::Build(flags) => build_files(context, flags),
         Verb::Verify(flags) => verify(context, flags),
         Verb::Diff { before, after } => compare(context, before, after),
+        Verb::Customize(flags) => customize::run(context, flags),
+        Verb::Customized { file } => customize::show(context, file),
         Verb::Cves(flags) => cves::run(context, flags),
     }
 }

@@ -16,6 +16,8 @@ const HOST: &str = "/";
 const APT: &str = "usr/lib/apt/apt-helper";
 /// The programs of Debian's package ipxe.
 const IPXE: &str = "usr/lib/ipxe";
+/// The program that writes ISO 9660 images.
+const XORRISO: &str = "usr/bin/xorriso";
 /// Host programs that replace the checkout's tools, and their Debian packages.
 const HOST_PROGRAMS: [(&str, &str); 3] =
     [("usr/bin/qemu-img", "qemu-utils"), ("usr/bin/mcopy", "mtools"), ("usr/sbin/debugfs", "e2fsprogs")];
@@ -69,6 +71,21 @@ pub fn ipxe(context: &Context) -> anyhow::Result<(PathBuf, MachineTools)> {
         _ => MachineTools::Host,
     };
     Ok((tools.path().join(IPXE), tools))
+}
+
+/// A tree with xorriso: the checkout's tools, or else the host.
+pub fn xorriso(context: &Context) -> anyhow::Result<MachineTools> {
+    let host = Path::new(HOST);
+    match fetchable_checkout(find_checkout()?, host) {
+        Ok(checkout) => {
+            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            Ok(MachineTools::Locked(tools))
+        }
+        Err(_) if host.join(XORRISO).exists() => Ok(MachineTools::Host),
+        Err(reason) => bail!(
+            "{reason}, and this host has no xorriso\nhint: apt-get install xorriso, or write a .vfat, which needs none"
+        ),
+    }
 }
 
 /// The checkout whose tools can be downloaded, or the reason why there is none.

@@ -58,6 +58,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Ca(flags) => verbs::ca::run(&context, flags),
         Verb::Keys(flags) => verbs::keys::run(&context, flags),
         Verb::Release(flags) => verbs::release::run(&context, flags),
+        Verb::ConfigDrive(flags) => verbs::config_drive::run(&context, flags),
         Verb::Vagrantfile(flags) => verbs::vagrantfile::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
         Verb::ServeNetboot(flags) => verbs::serve_netboot::run(&context, flags),

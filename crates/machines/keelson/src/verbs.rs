@@ -3,6 +3,7 @@
 mod boot_progress;
 pub mod ca;
 pub mod channel;
+pub mod config_drive;
 pub mod console;
 pub mod doctor;
 pub mod down;

@@ -69,6 +69,23 @@ pub enum NetworkFirmware {
     Http,
 }
 
+/// A medium that a machine boots before its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Medium {
+    /// ISO image.
+    pub file: PathBuf,
+    pub drive: MediumDrive,
+    /// The machine's firmware is BIOS: it boots no disk.
+    pub bios: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediumDrive {
+    CdRom,
+    Usb,
+}
+
 /// What a QEMU node starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,6 +95,7 @@ pub enum BootSource {
     Kernel(DirectBoot),
     /// What the network offers; without an offer the disk.
     Network(NetworkFirmware),
+    Medium(Medium),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -62,7 +62,7 @@ impl Drive {
             ("network_data.json", format!("{network:#}\n").into_bytes()),
         ];
         files.extend(checked(user_data)?.map(|data| ("user_data", data)));
-        Ok(Self { label: LABEL, folder: FOLDER, files })
+        Ok(Self::of(files))
     }
 
     /// A NoCloud seed. It has no address: a node's LAN is a credential.
@@ -78,10 +78,10 @@ impl Drive {
         Ok(Self { label: SEED_LABEL, folder: "", files })
     }
 
-    /// A drive without files.
+    /// A config drive with these files.
     #[must_use]
-    pub fn empty() -> Self {
-        Self { label: LABEL, folder: FOLDER, files: Vec::new() }
+    pub fn of(files: Vec<(&'static str, Vec<u8>)>) -> Self {
+        Self { label: LABEL, folder: FOLDER, files }
     }
 
     pub fn write_image(&self, path: &Path) -> Result<(), DriveError> {
@@ -249,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let drive = folder.path().join("drive");
         Drive::new(&node(), "k", Some(b"#cloud-config\n")).unwrap().write_folder(&drive).unwrap();
-        Drive::empty().write_folder(&drive).unwrap();
+        Drive::of(Vec::new()).write_folder(&drive).unwrap();
         assert_eq!(std::fs::read_dir(&drive).unwrap().count(), 0);
     }
 

@@ -60,6 +60,7 @@ impl Qemu {
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
         let boot = match &cluster.boot_source {
             BootSource::Kernel(boot) => vec![&boot.kernel, &boot.initrd],
+            BootSource::Medium(medium) => vec![&medium.file],
             BootSource::Disk | BootSource::Network(_) => Vec::new(),
         };
         let images = raws.chain(boot).filter_map(|file| file.parent()).map(PathBuf::from);

@@ -1,5 +1,6 @@
 //! `keelson-installed-files`: what `coreos-install` left on the OEM partition, since ROOT does not exist before the first
-//! boot: copies the cloud-config to `/var/lib/coreos-install`, and network units to `/etc/systemd/network`.
+//! boot, and what a customized live system has: copies the cloud-config to `/var/lib/coreos-install`, network units to
+//! `/etc/systemd/network`, and certificates to `/etc/ssl/certs`.
 //!
 //! Once for each ROOT: what the operator removes later does not return, but a reset machine is configured again. Files
 //! that exist are kept.
@@ -18,8 +19,11 @@ use crate::root::Root;
 
 const SOURCE: &str = "/usr/share/oem/coreos-install";
 /// A file or folder below [`SOURCE`], its target, and the mode of files: networkd, which is not root, reads its units.
-const COPIES: [(&str, &str, u32); 2] =
-    [("user_data", "/var/lib/coreos-install/user_data", 0o600), ("network", "/etc/systemd/network", 0o644)];
+const COPIES: [(&str, &str, u32); 3] = [
+    ("user_data", "/var/lib/coreos-install/user_data", 0o600),
+    ("network", "/etc/systemd/network", 0o644),
+    ("certificates", "/etc/ssl/certs", 0o644),
+];
 /// Exists when everything was copied.
 const DONE: &str = "/var/lib/keelson/installed-files";
 const MAX_FILE: u64 = 16 << 20;
@@ -128,11 +132,13 @@ mod tests {
         machine.put("/usr/share/oem/coreos-install/network/10-a.network.d/b.conf", "b");
         machine.put("/usr/share/oem/coreos-install/network/20-own.network", "theirs");
         machine.put("/etc/systemd/network/20-own.network", "mine");
+        machine.put("/usr/share/oem/coreos-install/certificates/own.pem", "pem");
         copy_once(&machine.root()).unwrap();
         assert_eq!(machine.read(USER_DATA), Some(("#cloud-config\n".into(), 0o600)));
         assert_eq!(machine.read("/etc/systemd/network/10-a.network"), Some(("a".into(), 0o644)));
         assert_eq!(machine.read("/etc/systemd/network/10-a.network.d/b.conf"), Some(("b".into(), 0o644)));
         assert_eq!(machine.read("/etc/systemd/network/20-own.network").unwrap().0, "mine");
+        assert_eq!(machine.read("/etc/ssl/certs/own.pem"), Some(("pem".into(), 0o644)));
         // What is removed does not return, and what is changed is kept.
         fs::remove_file(machine.root().at(USER_DATA)).unwrap();
         machine.put("/etc/systemd/network/10-a.network", "changed");

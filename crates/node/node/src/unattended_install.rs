@@ -1,9 +1,10 @@
 //! `keelson-unattended-install`: runs `coreos-install` as the `keelson.install` arguments of the kernel command line say,
-//! on a live system without an installed disk. With one, it reports the machine as installed instead, so that the server
-//! lets it boot from its disk.
+//! or those of a customized image, on a live system without an installed disk. With one, it reports the machine as
+//! installed instead, so that the server lets it boot from its disk.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -13,10 +14,13 @@ use clap::Parser;
 use crate::root::Root;
 
 const COMMAND_LINE: &str = "/proc/cmdline";
+/// Written by `keelson image customize --install`.
+const CUSTOMIZATION: &str = "/usr/share/oem/unattended-install/arguments";
+const MAX_CUSTOMIZATION: u64 = 64 << 10;
 const BLOCK: &str = "/sys/class/block";
 const PROGRAM: &str = "coreos-install";
-/// Sends a POST request to the URL in this argument of the kernel command line.
-const REPORT: [&str; 2] = ["/usr/lib/keelson/keelson-report", "keelson.install.report"];
+/// Sends a POST request to its argument.
+const REPORT: &str = "/usr/lib/keelson/keelson-report";
 /// Exists once the machine should boot from its disk.
 const BOOT_FROM_DISK: &str = "/run/keelson/boot-from-disk";
 const FORCE: &str = "keelson.install.force";
@@ -27,7 +31,8 @@ const LOOP_MAJOR: &str = "7";
 /// A partition that only an installed disk has.
 const SLOT: &str = "PARTNAME=USR-A";
 
-/// Installs the live system as the kernel command line says, unless a disk of this machine has it already.
+/// Installs the live system as the kernel command line or the image's customization says, unless a disk of this machine
+/// has it already.
 #[derive(Parser)]
 #[command(
     name = "keelson-unattended-install",
@@ -52,8 +57,12 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(args);
     let text = fs::read_to_string(flags.root.at(COMMAND_LINE))
         .with_context(|| format!("cannot read {COMMAND_LINE}"))?;
-    let Some(arguments) = arguments(&text)? else {
-        bail!("{COMMAND_LINE} has no keelson.install=");
+    let arguments = match arguments(&text)? {
+        Some(arguments) => Some(arguments),
+        None => arguments_of_image(&flags.root)?,
+    };
+    let Some(arguments) = arguments else {
+        bail!("neither {COMMAND_LINE} nor {CUSTOMIZATION} has keelson.install=");
     };
     let is_forced = text.split_ascii_whitespace().any(|argument| argument == FORCE);
     let mut command = vec![PROGRAM.to_owned()];
@@ -61,10 +70,10 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         println!(
             "{disk} has an installed system: nothing is installed. Boot from it, or wipefs --all /dev/{disk}"
         );
-        if !arguments.iter().any(|argument| argument == "--report") {
+        let Some([_, url]) = arguments.windows(2).find(|pair| pair[0] == "--report") else {
             return Ok(ExitCode::SUCCESS);
-        }
-        command = REPORT.map(str::to_owned).to_vec();
+        };
+        command = vec![REPORT.to_owned(), url.clone()];
     } else {
         command.extend(arguments);
     }
@@ -82,6 +91,20 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the image was customized with.
+fn arguments_of_image(root: &Root) -> Result<Option<Vec<String>>> {
+    let path = root.at(CUSTOMIZATION);
+    let failed = || format!("cannot read {}", path.display());
+    let file = match fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    let mut text = String::new();
+    file.take(MAX_CUSTOMIZATION).read_to_string(&mut text).with_context(failed)?;
+    arguments(&text).with_context(|| path.display().to_string())
+}
+
 /// Arguments of `coreos-install`; `None` without `keelson.install`.
 fn arguments(command_line: &str) -> Result<Option<Vec<String>>> {
     let mut device = None;
@@ -97,7 +120,7 @@ fn arguments(command_line: &str) -> Result<Option<Vec<String>>> {
             ".copy-network" => more.push("-n"),
             // Those of the caller and of the unit.
             ".force" | ".reboot" => {}
-            _ => bail!("unknown argument {key} on the kernel command line"),
+            _ => bail!("unknown argument {key}"),
         }
     }
     let disk = match device {
@@ -156,6 +179,24 @@ mod tests {
         for bad in ["keelson.install=", "keelson.install=/dev/sda keelson.install.confg=http://a"] {
             arguments(bad).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_customized_image_has_arguments() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        assert_eq!(arguments_of_image(&root).unwrap(), None);
+        let path = root.at(CUSTOMIZATION);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "keelson.install=smallest\nkeelson.install.config=/usr/share/oem/a\n").unwrap();
+        let found = arguments_of_image(&root).unwrap().unwrap();
+        assert_eq!(found.join(" "), "-s -e 7 -c /usr/share/oem/a");
+        fs::write(&path, "keelson.install.confg=/a\n").unwrap();
+        let error = format!("{:#}", arguments_of_image(&root).unwrap_err());
+        assert!(
+            error.contains("unattended-install/arguments: unknown argument keelson.install.confg"),
+            "{error}"
+        );
     }
 
     #[test]

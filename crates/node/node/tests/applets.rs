@@ -178,7 +178,7 @@ fn a_machine_with_an_installed_disk_reports_it_or_is_left_alone() {
     let installed = "vdb has an installed system: nothing is installed";
     for (disk, more, expect, lines) in [
         ("vdb", "", installed, 1),
-        ("vdb", REPORT, "\n/usr/lib/keelson/keelson-report keelson.install.report\n", 2),
+        ("vdb", REPORT, "\n/usr/lib/keelson/keelson-report http://a/installed\n", 2),
         ("vdb", "keelson.install.force", INSTALL, 1),
         ("loop0", REPORT, &format!("{INSTALL} --report http://a/installed"), 1),
     ] {

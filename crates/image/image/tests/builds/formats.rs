@@ -1,16 +1,20 @@
 //! Every format of `image build`: the same bytes elsewhere, and a whole image inside.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Build, Finished, first};
+use progress::Progress;
+use sandbox::Sandbox;
+
+use crate::harness::{Build, Finished, first, folder};
 use crate::verify_and_diff::failed;
 
 const ALL: &str =
-    "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure,vhdx,pxe";
+    "raw,raw.gz,raw.zst,qcow2,vmdk,vdi,vhd,ova,vmware,box,box-libvirt,ec2,openstack,gce,azure,vhdx,pxe,iso";
 
 /// Of all files, by name. A format may have several.
 fn digests(finished: &Finished) -> BTreeMap<String, &str> {
@@ -54,4 +58,35 @@ fn a_format_that_is_killed_leaves_no_file_and_is_written_by_the_next_build() {
     let finished = build.run();
     assert_eq!(failed(&finished.path("vmdk")), [""; 0]);
     assert!(names().iter().all(|name| !name.contains("partial")), "{:?}", names());
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify --all image"]
+fn a_config_drive_is_the_same_elsewhere_and_has_its_files() {
+    const USER_DATA: &str = "#cloud-config\nhostname: core-01\n";
+    let build = &first().build;
+    let write = |name: &str, zone: &str| -> PathBuf {
+        let place = folder().join(name);
+        fs::create_dir(&place).unwrap();
+        let [user_data, iso] = ["user-data", "drive.iso"].map(|file| place.join(file));
+        fs::write(&user_data, USER_DATA).unwrap();
+        let mut command = build.keelson(&["config-drive", "--user-data"]);
+        command.arg(&user_data).arg("-o").arg(&iso).env("TZ", zone);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        iso
+    };
+    let here = write("config-drive", "UTC");
+    let bytes = fs::read(&here).unwrap();
+    assert!(bytes == fs::read(write("config-drive of another name", "Asia/Kathmandu")).unwrap());
+    // The volume id of the first descriptor.
+    assert_eq!(&bytes[0x8028..0x8048], format!("{:32}", "config-2").as_bytes());
+    let tools = image::build::tools(&build.options(), Progress::Quiet).unwrap();
+    let place = here.parent().unwrap();
+    let tools = Sandbox::new(&tools.path).unwrap().share(place);
+    let mut extract = tools.command("xorriso").unwrap();
+    extract.args(["-osirrox", "on", "-indev"]).arg(&here).args(["-extract", "/"]).arg(place.join("content"));
+    assert!(extract.output().unwrap().status.success());
+    let user_data = fs::read(place.join("content/openstack/latest/user_data")).unwrap();
+    assert_eq!(user_data, USER_DATA.as_bytes());
 }

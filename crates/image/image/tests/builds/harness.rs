@@ -193,6 +193,15 @@ impl Build {
         self
     }
 
+    /// Those that `keelson` has in this checkout.
+    pub fn options(&self) -> Options {
+        Options {
+            work: self.work.clone(),
+            cache: self.cache.join("keelson/debs"),
+            ..Options::for_checkout(&self.checkout)
+        }
+    }
+
     /// `keelson` with `arguments` in the checkout, with a minimal environment.
     pub fn keelson(&self, arguments: &[&str]) -> Command {
         let harness = harness();

@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image::build::Options;
 use image::fetch::sha256_of;
 use image::finish::record_path;
 use image::import::import;
@@ -130,11 +129,7 @@ fn signatures_are_verified() {
 #[ignore = "builds whole images: cargo verify image"]
 fn a_finished_file_is_sufficient_for_import() {
     let (build, finished) = (&first().build, &first().finished);
-    let options = Options {
-        work: build.work.clone(),
-        cache: build.cache.join("keelson/debs"),
-        ..Options::for_checkout(&build.checkout)
-    };
+    let options = build.options();
     let alone = folder().join("alone");
     fs::create_dir(&alone).unwrap();
     for format in ["raw", "qcow2"] {

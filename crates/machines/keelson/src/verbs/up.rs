@@ -5,7 +5,7 @@ mod flags;
 mod image;
 mod security;
 mod spec;
-mod user_data;
+pub(crate) mod user_data;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::certificates;
-use crate::cluster::{BootSource, Cluster, Datasource, NetworkFirmware, Node};
+use crate::cluster::{BootSource, Cluster, Datasource, Medium, MediumDrive, NetworkFirmware, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
@@ -57,10 +57,8 @@ pub fn arguments(
     add(if cluster.secure_boot { &PROTECTED_VARIABLES } else { &[] });
     add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    if cluster.boot_source != BootSource::Network(NetworkFirmware::Bios) {
-        let code = firmware::code(cluster.secure_boot);
-        add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
-        add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
+    for drive in uefi(cluster, &files) {
+        add(&["-drive", &drive]);
     }
     add(&[
         "-drive",
@@ -113,6 +111,7 @@ pub fn arguments(
     if cluster.registration {
         add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
     }
+    all.extend(medium(&cluster.boot_source));
     all.extend(cluster.qemu_arguments.iter().cloned());
     let kernel_arguments = acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments);
     add_kernel(&mut all, &cluster.boot_source, kernel_arguments);
@@ -127,6 +126,39 @@ fn add_kernel<'a>(all: &mut Vec<String>, source: &'a BootSource, arguments: impl
     let arguments = arguments.chain([&*boot.arguments]).collect::<Vec<_>>().join(" ");
     let [kernel, initrd] = [&boot.kernel, &boot.initrd].map(|file| file.to_string_lossy().into_owned());
     all.extend(["-kernel".to_owned(), kernel, "-initrd".to_owned(), initrd, "-append".to_owned(), arguments]);
+}
+
+/// The drives of UEFI: code and variables. Without them QEMU's firmware is a BIOS.
+fn uefi(cluster: &Cluster, files: &NodeLayout) -> Vec<String> {
+    match &cluster.boot_source {
+        BootSource::Network(NetworkFirmware::Bios) | BootSource::Medium(Medium { bios: true, .. }) => {
+            return Vec::new();
+        }
+        BootSource::Disk | BootSource::Kernel(_) | BootSource::Network(_) | BootSource::Medium(_) => {}
+    }
+    vec![
+        format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
+        format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables())),
+    ]
+}
+
+/// The medium precedes the disk in the boot order.
+fn medium(source: &BootSource) -> Vec<String> {
+    let BootSource::Medium(medium) = source else { return Vec::new() };
+    let file = value(&medium.file);
+    let drive = format!("if=none,id=medium,format=raw,readonly=on,file={file}");
+    let device = |model: &str| format!("{model},drive=medium,bootindex=0");
+    match medium.drive {
+        MediumDrive::CdRom => vec!["-drive".to_owned(), drive, "-device".to_owned(), device("ide-cd")],
+        MediumDrive::Usb => vec![
+            "-drive".to_owned(),
+            drive,
+            "-device".to_owned(),
+            "qemu-xhci,id=medium-usb".to_owned(),
+            "-device".to_owned(),
+            device("usb-storage,bus=medium-usb.0"),
+        ],
+    }
 }
 
 fn spare_disk(cluster: &Cluster, files: &NodeLayout) -> Vec<[String; 2]> {
@@ -170,7 +202,7 @@ fn network(devices: &Devices, layout: &Layout, node: &Node, source: &BootSource)
     let lan = format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500");
     // Before the disk. The adapter's ROM has iPXE; UEFI has a driver of its own.
     let boot = match source {
-        BootSource::Disk | BootSource::Kernel(_) => "romfile=",
+        BootSource::Disk | BootSource::Kernel(_) | BootSource::Medium(_) => "romfile=",
         BootSource::Network(NetworkFirmware::Bios) => "bootindex=0",
         BootSource::Network(NetworkFirmware::Pxe | NetworkFirmware::Http) => "bootindex=0,romfile=",
     };
@@ -185,7 +217,10 @@ fn network(devices: &Devices, layout: &Layout, node: &Node, source: &BootSource)
 /// OVMF's switches of the protocols that are not tried.
 fn protocols(source: &BootSource) -> &'static [&'static str] {
     match source {
-        BootSource::Disk | BootSource::Kernel(_) | BootSource::Network(NetworkFirmware::Bios) => &[],
+        BootSource::Disk
+        | BootSource::Kernel(_)
+        | BootSource::Medium(_)
+        | BootSource::Network(NetworkFirmware::Bios) => &[],
         BootSource::Network(NetworkFirmware::Pxe) => NO_IPV6,
         BootSource::Network(NetworkFirmware::Http) => NO_PXE,
     }
@@ -339,6 +374,21 @@ mod tests {
             assert!(text.contains(&present) && !text.contains(absent), "{firmware:?}: {text}");
             assert!(text.contains("bootindex=0") && text.contains("netdev=user,romfile=\n"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_medium_precedes_the_disk() {
+        let mut cluster = cluster();
+        let mut check = |drive, bios, expected: &str| {
+            cluster.boot_source = BootSource::Medium(Medium { file: "/out/a,b.iso".into(), drive, bios });
+            let text = lines(&cluster, "/state", &Acceleration::Kvm);
+            let drive = "-drive if=none,id=medium,format=raw,readonly=on,file=/out/a,,b.iso\n";
+            assert!(text.contains(&format!("{drive}{expected}")), "{text}");
+            assert_eq!(text.contains("if=pflash"), !bios, "{text}");
+        };
+        check(MediumDrive::CdRom, false, "-device ide-cd,drive=medium,bootindex=0\n");
+        let usb = "-device qemu-xhci,id=medium-usb\n-device usb-storage,bus=medium-usb.0,drive=medium,bootindex=0\n";
+        check(MediumDrive::Usb, true, usb);
     }
 
     #[test]

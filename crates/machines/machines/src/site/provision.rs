@@ -34,7 +34,7 @@ impl Site {
         let user_data = self.user_data()?;
         let Cluster { datasource, backend, .. } = self.cluster();
         match (datasource, backend) {
-            (Datasource::Platform, _) => Ok(Drive::empty()),
+            (Datasource::Platform, _) => Ok(Drive::of(Vec::new())),
             (Datasource::NoCloud, BackendKind::Qemu) => Ok(Drive::seed(node, &public, user_data.as_deref())?),
             _ => Ok(Drive::new(node, &public, user_data.as_deref())?),
         }

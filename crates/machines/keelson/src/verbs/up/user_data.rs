@@ -24,19 +24,30 @@ pub fn read(context: &Context, given: Option<&Path>, validate: bool) -> anyhow::
             None => return Ok(None),
         },
     };
+    if !validate {
+        return read_bytes(path).map(Some);
+    }
+    read_valid(context, path, "; --no-validate boots the machines anyway").map(Some)
+}
+
+/// Reads user-data that a machine would apply. `advice` is added to the hint for what is invalid.
+pub fn read_valid(context: &Context, path: &Path, advice: &str) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_bytes(path)?;
+    check(context, path, &bytes, advice)?;
+    Ok(bytes)
+}
+
+fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes =
         read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("cannot read {}", path.display()))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > USER_DATA_MAX {
         bail!("{} has more than {USER_DATA_MAX} bytes", path.display());
     }
-    if validate {
-        check(context, path, &bytes)?;
-    }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Machines would report invalid user-data in their journals only.
-fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()> {
+fn check(context: &Context, path: &Path, user_data: &[u8], advice: &str) -> anyhow::Result<()> {
     let findings = cloudinit::validate(user_data);
     let format_finding = |finding: &Finding| {
         let Finding { kind, line, column, message, .. } = finding;
@@ -50,8 +61,7 @@ fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()>
     }
     let errors: Vec<String> = errors.into_iter().map(format_finding).collect();
     bail!(
-        "the user-data is invalid\n{}\nhint: `{} validate {}` shows the lines; --no-validate boots the machines \
-         anyway",
+        "the user-data is invalid\n{}\nhint: `{} validate {}` shows the lines{advice}",
         errors.join("\n"),
         context.command,
         path.display()
