@@ -13,8 +13,8 @@ use crate::scenario::{Context, DEFAULTS, Scenario};
 /// Guest path of the folder with the image.
 const SHARED: &str = "/home/core/dist";
 /// Size of the disk, which is also that of the machine that boots from it.
-const DISK_GIB: u32 = 8;
-const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
+pub(super) const DISK_GIB: u32 = 8;
+pub(super) const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-installer, content: applied}]\n";
 /// An emulated machine decompresses and hashes slowly.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -39,13 +39,9 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     machine.start()?;
     refuses_what_is_in_use(&machine, &name)?;
     machine.write("/var/tmp/config.yml", USER_DATA.as_bytes())?;
-    machine.succeed(&format!(
-        "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
-         coreos-install -v -u -d {DEVICE} -f {SHARED}/{name} -c /var/tmp/config.yml"
-    ))?;
-    machine.wait_for_unit("install.service", LIMIT)?;
-    let journal = machine.succeed("sudo journalctl -b -o cat -u install.service")?;
-    let success = format!("Success! Keelson (from {SHARED}/{name}) is installed on {DEVICE}");
+    let image = format!("{SHARED}/{name}");
+    let journal = installs(&machine, &format!("-v -u -f {image} -c /var/tmp/config.yml"))?;
+    let success = format!("Success! Keelson (from {image}) is installed on {DEVICE}");
     expect(journal.lines().any(|line| line == success), &success, &journal)?;
     // The firmware's list, and systemd's parser of it.
     let entries = machine.succeed("sudo bootctl --no-pager status; true")?;
@@ -58,6 +54,16 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     expect(labels.trim() == expected, expected, &labels)?;
     machine.shut_down()?;
     boots(context, &context.site.layout().node(machine.name()).spare_disk())
+}
+
+/// Installs to the spare disk, and returns what the program printed.
+pub(super) fn installs(machine: &Machine<'_>, arguments: &str) -> Result<String, Failure> {
+    machine.succeed(&format!(
+        "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
+         coreos-install -d {DEVICE} {arguments}"
+    ))?;
+    machine.wait_for_unit("install.service", LIMIT)?;
+    Ok(machine.succeed("sudo journalctl -b -o cat -u install.service")?)
 }
 
 fn refuses_what_is_in_use(machine: &Machine<'_>, name: &str) -> Result<(), Failure> {

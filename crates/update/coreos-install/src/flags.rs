@@ -7,8 +7,9 @@ use disk_install::Retries;
 
 /// Install Keelson to a disk
 ///
-/// Without -f, -V, -C and -b a live system installs itself, without a network. All checks come before the first write. The
-/// partition table is written last: a disk whose installation was interrupted does not boot.
+/// Without -f, -V, -C and -b a live system installs itself, without a network. Otherwise, without -f and -b, the image is one
+/// of the system's channel server, verified by its signed metadata. All checks come before the first write. The partition
+/// table is written last: a disk whose installation was interrupted does not boot.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "coreos-install",
@@ -17,6 +18,7 @@ use disk_install::Retries;
     args_override_self = true,
     after_help = "Exit status is 0 if the system was installed, and for -h and -y; otherwise 1.\n\n\
                   Examples:\n  coreos-install -d /dev/sda -c cloud-config.yml\n  \
+                  coreos-install -d /dev/sda -C stable\n  \
                   coreos-install -s -e 7 -f keelson-2.0.0-stable.raw.zst\n  \
                   coreos-install -d /dev/sda -b https://mirror.example/stable -k release.pub"
 )]
@@ -58,7 +60,7 @@ pub struct Flags {
     /// Copy the network units in /run/systemd/network
     #[arg(short = 'n', long)]
     pub copy_network: bool,
-    /// Download from this mirror, which replaces channel and board in URLs
+    /// Download from this mirror, which replaces server, channel and board in URLs
     #[arg(short = 'b', long, value_name = "URL")]
     pub base_url: Option<String>,
     /// Install this image file, whatever -V, -C and -b are: raw, or compressed with gzip, zstd or bzip2

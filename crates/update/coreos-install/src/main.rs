@@ -2,6 +2,7 @@
 //!
 //! This crate maps the command line to a source, a disk and files; `disk_install` checks, verifies and writes.
 
+mod channel;
 mod configuration;
 mod flags;
 mod progress;
@@ -19,6 +20,12 @@ use flags::Flags;
 const NAME: &str = "coreos-install";
 
 fn main() -> ExitCode {
+    // A child of this program, for transfers.
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| name == update_worker::WORKER_NAME) {
+        let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        return update_worker::run(&arguments);
+    }
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => {

@@ -13,6 +13,7 @@ use disk_install::{
 use disk_slots::Disk;
 use disk_slots::gpt::ImageTable;
 
+use crate::channel::ChannelServer;
 use crate::configuration;
 use crate::flags::Flags;
 use crate::progress::Progress;
@@ -34,10 +35,12 @@ const EFI_VARIABLES: &str = "sys/firmware/efi/efivars";
 pub struct NoDevice;
 
 pub fn run(flags: &Flags) -> Result<()> {
-    let settings = Settings::resolve(flags, &running::read(&flags.root));
+    let running = running::read(&flags.root);
+    let settings = Settings::resolve(flags, &running);
+    let server = || ChannelServer::of_system(&flags.root, running.appid.as_deref());
     let fetcher = Fetcher::new(concat!("coreos-install/", env!("CARGO_PKG_VERSION")), flags.fetch_retries);
     if flags.download_only {
-        return download(flags, &settings, &fetcher);
+        return download(flags, &settings, server, &fetcher);
     }
     let disk = checked_disk(flags)?;
     let firmware = boot_entries(flags, &disk)?;
@@ -47,7 +50,7 @@ pub fn run(flags: &Flags) -> Result<()> {
         print!("{}", settings.print(flags));
         return Ok(());
     }
-    let source = Source::find(flags, &settings, &fetcher)?;
+    let source = Source::find(flags, &settings, server, &fetcher)?;
     verbose(flags, &format!("source: {}", source.name));
     source.verify_beforehand()?;
     let table = write(flags, &source, &disk, &files, &fetcher)?;
@@ -133,6 +136,7 @@ fn write(
     let installation =
         Installation::begin::<OemError>(&mut stream, |table| disk.bytes.max(table.needed_bytes()))?;
     check_size(disk, installation.table.needed_bytes())?;
+    source.check_usr(&installation.table)?;
     let oem = installation.table.partitions().iter().find(|part| part.label == OEM).map(|part| part.offset);
     if oem.is_none() && !files.is_empty() {
         return Err(OemError::NoPartition.into());
@@ -177,11 +181,13 @@ fn busy(flags: &Flags, path: &Path, error: io::Error) -> anyhow::Error {
 }
 
 /// Writes the image to the current directory, whole or not at all.
-fn download(flags: &Flags, settings: &Settings, fetcher: &Fetcher) -> Result<()> {
-    if settings.base_url.is_none() {
-        bail!("-D downloads from a mirror: name one with -b");
-    }
-    let source = Source::find(flags, settings, fetcher)?;
+fn download(
+    flags: &Flags,
+    settings: &Settings,
+    server: impl Fn() -> Result<ChannelServer>,
+    fetcher: &Fetcher,
+) -> Result<()> {
+    let source = Source::find_remote(flags, settings, server, fetcher)?;
     if flags.dry_run {
         print!("{}", settings.print(flags));
         return Ok(());

@@ -4,7 +4,7 @@ use crate::flags::Flags;
 
 /// Names of channels that may be given as a version.
 const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
-const CURRENT: &str = "current";
+pub const CURRENT: &str = "current";
 const DEFAULT_CHANNEL: &str = "stable";
 
 /// Facts about the running system.
@@ -16,6 +16,8 @@ pub struct Running {
     pub group: Option<String>,
     /// Of its image.
     pub board: Option<String>,
+    /// Its product: a UUID in braces.
+    pub appid: Option<String>,
     /// Platform; empty for none.
     pub oem: String,
     /// `NAME` and `ID` of os-release.
@@ -80,6 +82,11 @@ impl Settings {
         format!("{}-{version}-{}{oem}", self.id, self.channel)
     }
 
+    /// The URL of the channel server whose images of this channel and board are at `base`, if it has the form of one.
+    pub fn channel_server_of<'a>(&self, base: &'a str) -> Option<&'a str> {
+        base.strip_suffix(&format!("/images/{}/{}", self.channel, self.board))
+    }
+
     /// For the messages about the result.
     pub fn summary(&self, version: &str, channel: &str) -> String {
         let oem = if self.oem.is_empty() { String::new() } else { format!(" ({})", self.oem) };
@@ -128,6 +135,7 @@ mod tests {
             version: Some("3.2.1".into()),
             group: Some("beta".into()),
             board: Some("amd64-usr".into()),
+            appid: None,
             oem: "ec2".into(),
             name: Some("Keelson".into()),
             id: Some("keelson".into()),

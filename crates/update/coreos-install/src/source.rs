@@ -1,19 +1,20 @@
-//! Where the image comes from, and what verifies it. A digest enters only through [`Verification`]: that of a signed list
-//! of files would, too.
+//! Where the image comes from, and what verifies it. A digest enters only through [`Verification`].
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use disk_install::{
     Expected, FetchError, Fetcher, HttpImage, ImageRecord, Key, LiveRecord, Sidecar, Signature, expected_of,
     signature, verify_file,
 };
+use disk_slots::gpt::{ImageTable, root_hash};
 use release::Digest;
 
+use crate::channel::ChannelServer;
 use crate::flags::Flags;
-use crate::settings::Settings;
+use crate::settings::{CURRENT, Settings};
 
 /// The live system's disk image and its record, below the root.
 const LIVE_DISK: &str = "run/keelson/live/disk.raw";
@@ -25,7 +26,7 @@ const MAX_SMALL: u64 = 1 << 20;
 
 /// What the image must be.
 pub enum Verification {
-    /// The digest of the file, from its record or a signed list.
+    /// The digest of the file, from its record or signed metadata.
     File(Digest),
     /// The digest of the raw disk.
     Disk(Digest),
@@ -61,10 +62,18 @@ pub struct Source {
     pub name: String,
     /// What was installed: `Keelson beta 3.2.1`.
     pub summary: String,
+    /// Of `/usr`, if it is known.
+    root_hash: Option<Digest>,
 }
 
 impl Source {
-    pub fn find(flags: &Flags, settings: &Settings, fetcher: &Fetcher) -> Result<Self> {
+    /// `server` returns the channel server of the running system.
+    pub fn find(
+        flags: &Flags,
+        settings: &Settings,
+        server: impl Fn() -> Result<ChannelServer>,
+        fetcher: &Fetcher,
+    ) -> Result<Self> {
         let key = flags.key.as_deref().map(disk_install::key).transpose()?;
         if let Some(image) = &flags.image {
             return from_file(image, key, flags, settings);
@@ -73,14 +82,72 @@ impl Source {
         if settings.may_be_live && live.exists() {
             return from_live_system(&live, flags, settings);
         }
-        match &settings.base_url {
-            Some(base) => from_mirror(base, key, flags, settings, fetcher),
-            None => bail!(
-                "there is no image to install: {} does not exist, so this is no live system. Name an image file with \
-                 -f, or a mirror with -b",
-                live.display()
-            ),
+        Self::from_network(key, flags, settings, server, fetcher)
+    }
+
+    /// As [`Source::find`], but only on the network.
+    pub fn find_remote(
+        flags: &Flags,
+        settings: &Settings,
+        server: impl Fn() -> Result<ChannelServer>,
+        fetcher: &Fetcher,
+    ) -> Result<Self> {
+        let key = flags.key.as_deref().map(disk_install::key).transpose()?;
+        Self::from_network(key, flags, settings, server, fetcher)
+    }
+
+    fn from_network(
+        key: Option<Key>,
+        flags: &Flags,
+        settings: &Settings,
+        server: impl Fn() -> Result<ChannelServer>,
+        fetcher: &Fetcher,
+    ) -> Result<Self> {
+        let Some(base) = &settings.base_url else {
+            let server = server().map_err(|error| {
+                let live = flags.root.join(LIVE_DISK);
+                let live = match settings.may_be_live {
+                    true => format!("{} does not exist, so this is no live system; ", live.display()),
+                    false => String::new(),
+                };
+                anyhow!("there is no image to install: {live}{error:#}. Name an image file with -f, or a mirror with -b")
+            })?;
+            if key.is_some() {
+                bail!(
+                    "-k is for the signature of an image file or a mirror; the signed metadata of {} verifies its images",
+                    server.url
+                );
+            }
+            return from_channel(&server, settings, fetcher);
+        };
+        if key.is_none()
+            && !flags.insecure
+            && let Some(url) = settings.channel_server_of(base)
+            && let Ok(server) = server()
+        {
+            let server = server.at(url);
+            if server.has_metadata(fetcher)? {
+                return from_channel(&server, settings, fetcher);
+            }
         }
+        from_mirror(base, key, flags, settings, fetcher)
+    }
+
+    /// Fails if the image has another `/usr` than it must have.
+    pub fn check_usr(&self, table: &ImageTable) -> Result<()> {
+        let Some(expected) = self.root_hash else { return Ok(()) };
+        let part = |label: &str| table.partitions().iter().find(|part| part.label == label);
+        let (Some(usr), Some(verity)) = (part("USR-A"), part("USR-A-verity")) else {
+            bail!("{} has no partitions USR-A and USR-A-verity", self.name);
+        };
+        let found = root_hash(usr.uuid, verity.uuid);
+        if found != expected {
+            bail!(
+                "/usr in {} has the root hash {found}, the release that lists it has {expected}",
+                self.name
+            );
+        }
+        Ok(())
     }
 
     /// Verifies a local file as a whole, where that is possible without decoding it.
@@ -126,7 +193,7 @@ fn from_file(image: &Path, key: Option<Key>, flags: &Flags, settings: &Settings)
     };
     let name = image.display().to_string();
     let summary = format!("{} (from {name})", settings.product);
-    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary })
+    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary, root_hash: None })
 }
 
 fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<Source> {
@@ -147,6 +214,22 @@ fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<S
         verification: Verification::Disk(record.disk()?),
         name: disk.display().to_string(),
         summary: settings.summary(&record.version, &record.channel),
+        root_hash: None,
+    })
+}
+
+fn from_channel(server: &ChannelServer, settings: &Settings, fetcher: &Fetcher) -> Result<Source> {
+    let found = server.image(settings, fetcher)?;
+    let version = found.version.to_string();
+    if settings.version == CURRENT {
+        println!("Current version of {} {} is {version}", settings.product, settings.channel);
+    }
+    Ok(Source {
+        origin: Origin::Http(found.image),
+        verification: Verification::File(found.sha256),
+        name: found.name,
+        summary: settings.summary(&version, &settings.channel),
+        root_hash: Some(found.root_hash),
     })
 }
 
@@ -158,7 +241,7 @@ fn from_mirror(
     fetcher: &Fetcher,
 ) -> Result<Source> {
     let version = match &*settings.version {
-        "current" => current_version(base, settings, fetcher)?,
+        CURRENT => current_version(base, settings, fetcher)?,
         version => version.to_owned(),
     };
     let stem = settings.image_name(&version);
@@ -181,7 +264,8 @@ fn from_mirror(
     };
     let sha256 = verification.expected().file;
     let summary = settings.summary(&version, &settings.channel);
-    Ok(Source { origin: Origin::Http(HttpImage { url, bytes: None, sha256 }), verification, name, summary })
+    let origin = Origin::Http(HttpImage { url, bytes: None, sha256 });
+    Ok(Source { origin, verification, name, summary, root_hash: None })
 }
 
 /// `COREOS_VERSION` in `current/version.txt`.
