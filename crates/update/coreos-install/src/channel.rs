@@ -186,7 +186,7 @@ mod tests {
             files: names.iter().map(file).collect(),
         };
         let flags = Flags::parse_from(["coreos-install", "-C", "beta", "-o", oem]);
-        let found = pick(&images, &Settings::resolve(&flags, &Running::default()));
+        let found = pick(&images, &Settings::resolve(&flags.install, &Running::default()));
         found.map(|found| found.name).map_err(|error| error.to_string())
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use disk_install::Retries;
 
 /// Install Keelson to a disk
@@ -36,6 +36,23 @@ pub struct Flags {
     /// With -s: no disks with these major numbers (7: loop devices)
     #[arg(short = 'e', long, value_name = "MAJORS", value_delimiter = ',')]
     pub exclude: Vec<u32>,
+    #[command(flatten)]
+    pub install: InstallFlags,
+    /// Download the image to the current directory, and install nothing
+    #[arg(short = 'D', long)]
+    pub download_only: bool,
+    /// Ignored, for compatibility
+    #[arg(short = 't', long, value_name = "DIR", hide = true)]
+    pub tmpdir: Option<PathBuf>,
+    /// The root of the running system
+    #[arg(long, hide = true, default_value = "/")]
+    pub root: PathBuf,
+}
+
+/// What to install, and with which configuration: for any destination.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "a command line")]
+pub struct InstallFlags {
     /// Version to install, or `current`; a channel's name is its current version [default: the running version]
     #[arg(short = 'V', long = "os-version", value_name = "VERSION")]
     pub version: Option<String>,
@@ -75,27 +92,18 @@ pub struct Flags {
     /// Attempts to repeat a transfer without progress: a number, or `infinite`
     #[arg(long, value_name = "N", default_value = "10")]
     pub fetch_retries: Retries,
-    /// Download the image to the current directory, and install nothing
-    #[arg(short = 'D', long)]
-    pub download_only: bool,
     /// Add a boot entry to the firmware's, which starts the installed disk first
     #[arg(short = 'u', long)]
     pub uefi_entry: bool,
     /// Send a POST request to this URL when the system is installed
     #[arg(long, value_name = "URL")]
     pub report: Option<String>,
-    /// Ignored, for compatibility
-    #[arg(short = 't', long, value_name = "DIR", hide = true)]
-    pub tmpdir: Option<PathBuf>,
     /// Check everything that is local, print the settings and change nothing
     #[arg(short = 'y', long)]
     pub dry_run: bool,
     /// Print every step
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// The root of the running system
-    #[arg(long, hide = true, default_value = "/")]
-    pub root: PathBuf,
 }
 
 #[cfg(test)]
@@ -111,11 +119,12 @@ mod tests {
     fn letters_are_combined_as_getopts_does() {
         let flags = parse("-d/dev/sda -nvy -V 1.2.3 -C beta -t /tmp -e 7,11").unwrap();
         assert_eq!(flags.device.as_deref(), Some("/dev/sda".as_ref()));
-        assert!(flags.copy_network && flags.verbose && flags.dry_run);
-        assert_eq!((flags.exclude, flags.fetch_retries), (vec![7, 11], Retries::Limited(10)));
+        let install = &flags.install;
+        assert!(install.copy_network && install.verbose && install.dry_run);
+        assert_eq!((&*flags.exclude, install.fetch_retries), (&[7, 11][..], Retries::Limited(10)));
         // The last one wins.
         assert_eq!(parse("-d a -d b").unwrap().device.as_deref(), Some("b".as_ref()));
-        assert_eq!(parse("--fetch-retries infinite").unwrap().fetch_retries, Retries::Infinite);
+        assert_eq!(parse("--fetch-retries infinite").unwrap().install.fetch_retries, Retries::Infinite);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What to install, from the command line and the running system.
 
-use crate::flags::Flags;
+use crate::flags::InstallFlags;
 
 /// Names of channels that may be given as a version.
 const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
@@ -46,7 +46,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn resolve(flags: &Flags, running: &Running) -> Self {
+    pub fn resolve(flags: &InstallFlags, running: &Running) -> Self {
         let default_version = running.version.as_deref().unwrap_or(CURRENT);
         let given = flags.version.as_deref();
         let channel_as_version = given.filter(|version| CHANNELS.contains(version));
@@ -94,7 +94,7 @@ impl Settings {
     }
 
     /// As the original prints them.
-    pub fn print(&self, flags: &Flags) -> String {
+    pub fn print(&self, flags: &InstallFlags) -> String {
         let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let rows = [
             ("VERSION", Some(self.version.clone())),
@@ -124,10 +124,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::flags::Flags;
 
     fn resolve(line: &str, running: &Running) -> Settings {
         let words = std::iter::once("coreos-install").chain(line.split(' ').filter(|word| !word.is_empty()));
-        Settings::resolve(&Flags::parse_from(words.map(|word| word.trim_matches('\''))), running)
+        Settings::resolve(&Flags::parse_from(words.map(|word| word.trim_matches('\''))).install, running)
     }
 
     fn node() -> Running {
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn settings_are_printed_as_the_original_does() {
-        let flags = Flags::parse_from(["coreos-install", "-c", "config.yml", "-o", ""]);
+        let flags = Flags::parse_from(["coreos-install", "-c", "config.yml", "-o", ""]).install;
         let text = Settings::resolve(&flags, &node()).print(&flags);
         assert_eq!(
             text,
