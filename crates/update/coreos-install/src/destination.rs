@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use disk_install::check::{DiskFacts, Kind, check, check_size};
+use disk_install::check::{DiskFacts, Kind, check, check_root, check_size};
 use disk_install::{DiskTarget, InstallError, Observer, OemError};
-use disk_slots::gpt::{ImageTable, read};
+use disk_slots::gpt::{ImageTable, Partition, read};
 use disk_slots::{Disk, DiskFile};
 use tempfile::NamedTempFile;
 
@@ -103,12 +103,23 @@ impl Destination {
         }
     }
 
-    /// Adds what a failure leaves.
-    pub(crate) fn failed(&self, error: InstallError<OemError>) -> anyhow::Error {
+    /// Fails if the first boot has no space for ROOT. A file can still grow.
+    pub(crate) fn check_root(&self, table: &ImageTable, kept: &[Partition]) -> Result<()> {
+        match self {
+            Self::Disk(disk) if disk.kind != Kind::File => Ok(check_root(disk, table.content_bytes(), kept)?),
+            Self::Disk(_) | Self::Image { .. } => Ok(()),
+        }
+    }
+
+    /// Adds what a failure leaves. `keeps`: partitions of the disk.
+    pub(crate) fn failed(&self, error: InstallError<OemError>, keeps: bool) -> anyhow::Error {
         let path = self.path().display();
         let left = match self {
             // One of its copies may be valid.
-            Self::Disk(_) if matches!(error, InstallError::Table(_)) => return error.into(),
+            Self::Disk(_) if matches!(error, InstallError::Table(_) | InstallError::OldTable(_)) => {
+                return error.into();
+            }
+            Self::Disk(_) if keeps => format!("{path} has only the kept partitions now, and does not boot"),
             Self::Disk(_) => format!("{path} has no partition table now, and does not boot"),
             Self::Image { replaces: true, .. } => format!("{path} is as it was"),
             Self::Image { .. } => format!("{path} was not created"),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use disk_install::Retries;
 
+use crate::kept::NumberRange;
+
 /// Install Keelson to a disk
 ///
 /// Without -f, -V, -C and -b a live system installs itself, without a network. Otherwise, without -f and -b, the image is one
@@ -89,6 +91,12 @@ pub struct InstallFlags {
     /// Install an image that nothing verifies
     #[arg(long)]
     pub insecure: bool,
+    /// Keep the disk's partitions with these labels: patterns with `*` and `?`, separated by commas
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    pub save_partlabel: Vec<String>,
+    /// Keep the disk's partitions with these numbers: N, N-M, N- or -M, separated by commas
+    #[arg(long, value_name = "RANGE", value_delimiter = ',', allow_hyphen_values = true)]
+    pub save_partindex: Vec<NumberRange>,
     /// Attempts to repeat a transfer without progress: a number, or `infinite`
     #[arg(long, value_name = "N", default_value = "10")]
     pub fetch_retries: Retries,

@@ -9,6 +9,7 @@ mod destination;
 mod download;
 mod flags;
 mod job;
+mod kept;
 mod progress;
 mod run;
 mod running;

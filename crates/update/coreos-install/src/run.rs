@@ -1,17 +1,19 @@
 //! The order of an installation: checks, the source, the disk, and the result.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use disk_install::check::{DiskFacts, Majors, smallest_unused};
 use disk_install::{
     DiskTarget, ImageStream, Installation, Observer, OemError, OemFile, check_files, write_files,
 };
-use disk_slots::gpt::ImageTable;
+use disk_slots::Disk;
+use disk_slots::gpt::{ImageTable, Partition};
 
 use crate::channel::ChannelServer;
 use crate::destination::Destination;
 use crate::download::download;
 use crate::flags::Flags;
 use crate::job::Job;
+use crate::kept::{Filter, refused};
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::{boot_entry, configuration, running};
@@ -71,10 +73,14 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
         job.report(&job.settings.print(job.flags));
         return Ok(None);
     }
+    let filter = Filter::of(job.flags)?;
+    if filter.is_some() && matches!(destination, Destination::Image { .. }) {
+        bail!("--save-partlabel and --save-partindex are for disks: a disk image is replaced as a whole");
+    }
     let source = Source::find(job)?;
     job.verbose(&format!("source: {}", source.name));
     source.verify_beforehand()?;
-    let (table, bytes) = write(job, &source, destination, &files)?;
+    let (table, bytes) = write(job, &source, (destination, filter.as_ref()), &files)?;
     let path = destination.path().display();
     if let Some(firmware) = firmware {
         let added = boot_entry::add(&firmware, &job.settings, &table)
@@ -93,14 +99,14 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
 fn write(
     job: &Job<'_>,
     source: &Source,
-    destination: &Destination,
+    (destination, filter): (&Destination, Option<&Filter<'_>>),
     files: &[OemFile],
 ) -> Result<(ImageTable, u64)> {
     let verb = if source.is_remote() { "Downloading, writing and verifying" } else { "Writing" };
     job.report(&format!("{verb} {}...", source.name));
     let mut stream = ImageStream::new(source.open(&job.fetcher)?, source.verification.expected())?;
     // A size that is too small is refused afterwards, with both sizes.
-    let installation = Installation::begin::<OemError>(&mut stream, |table| {
+    let mut installation = Installation::begin::<OemError>(&mut stream, |table| {
         destination.bytes(table).max(table.needed_bytes())
     })?;
     let table = &installation.table;
@@ -111,6 +117,9 @@ fn write(
         return Err(OemError::NoPartition.into());
     }
     let mut opened = destination.open(table, job.root)?;
+    let bytes = destination.bytes(table);
+    let kept = filter.map(|filter| keep(job, filter, destination, &opened.target, &mut installation));
+    let keeps = kept.transpose()?.unwrap_or(false);
     let mut progress = Progress::new();
     let add_files = |target: &mut DiskTarget| {
         if files.is_empty() {
@@ -129,8 +138,28 @@ fn write(
     };
     let target = &mut opened.target;
     disk_install::install(&installation, stream, target, ImageStream::verify, add_files, &mut report)
-        .map_err(|error| destination.failed(error))?;
-    let bytes = destination.bytes(table);
+        .map_err(|error| destination.failed(error, keeps))?;
     destination.close(opened)?;
     Ok((installation.table, bytes))
+}
+
+/// Makes the installation keep what the flags select. Returns whether there is anything.
+fn keep(
+    job: &Job<'_>,
+    filter: &Filter<'_>,
+    destination: &Destination,
+    target: &DiskTarget,
+    installation: &mut Installation,
+) -> Result<bool> {
+    let Some(kept) = filter.read(target)? else {
+        job.report("The disk has no partition that is to be kept.");
+        return Ok(false);
+    };
+    let partitions: Vec<_> = kept.partitions().cloned().collect();
+    installation.keep(target.length()?, &kept).map_err(refused)?;
+    destination.check_root(&installation.table, &partitions)?;
+    for Partition { number, label, .. } in &partitions {
+        job.report(&format!("Keeping partition {number} ({label})"));
+    }
+    Ok(true)
 }

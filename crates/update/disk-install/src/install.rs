@@ -2,7 +2,9 @@
 
 use std::io::{self, Read};
 
-use disk_slots::gpt::{FittedTable, HEAD, ImageTable, ImageTableError, TableError};
+use disk_slots::gpt::{
+    FittedTable, HEAD, ImageTable, ImageTableError, KeepError, KeptPartitions, KeptTables, TableError,
+};
 use release::Digest;
 
 use crate::image_stream::ImageError;
@@ -13,10 +15,13 @@ const CHUNK: usize = 1 << 20;
 /// Bytes at both ends of a disk that are cleared first. Partition tables, the labels of LVM, RAID and encrypted volumes
 /// and the superblocks of file systems are there.
 const EDGE: u64 = 1 << 20;
+/// Bytes of the backup table at the end of a disk.
+const BACKUP: u64 = 33 * 512;
 
 static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
-/// Why an installation failed. The disk does not boot, unless the error is [`InstallError::Table`].
+/// Why an installation failed. The disk does not boot, unless the error is [`InstallError::Table`] or
+/// [`InstallError::OldTable`].
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum InstallError<F: std::error::Error + 'static> {
@@ -36,6 +41,8 @@ pub enum InstallError<F: std::error::Error + 'static> {
     Defective(u64),
     #[error("cannot add files to the OEM partition")]
     Files(#[source] F),
+    #[error("cannot replace the old partition table")]
+    OldTable(#[source] TableError),
     #[error("cannot write the partition table")]
     Table(#[from] TableError),
 }
@@ -55,6 +62,7 @@ pub struct Installation {
     /// The image's table.
     pub table: ImageTable,
     fitted: FittedTable,
+    kept: Option<KeptTables>,
 }
 
 impl Installation {
@@ -73,7 +81,16 @@ impl Installation {
         })?;
         let table = ImageTable::parse(&head)?;
         let fitted = table.fit(length(&table))?;
-        Ok(Self { table, fitted })
+        Ok(Self { table, fitted, kept: None })
+    }
+
+    /// Keeps partitions of a disk of `length` bytes, whatever happens. They must be those of the disk that is installed to.
+    ///
+    /// # Errors
+    /// They cannot be kept beside the image.
+    pub fn keep(&mut self, length: u64, kept: &KeptPartitions) -> Result<(), KeepError> {
+        self.kept = Some(self.table.fit_with(length, kept)?);
+        Ok(())
     }
 }
 
@@ -88,7 +105,8 @@ enum Chunk {
 /// written. `report` receives bytes of how many.
 ///
 /// # Errors
-/// Any failure leaves a disk without a partition table, but one that comes from writing the table.
+/// Any failure leaves a disk without a partition table, or with one that has only the kept partitions, but for a failure
+/// that comes from writing the table.
 pub fn install<R: Read, T: Target, F: std::error::Error>(
     installation: &Installation,
     mut image: R,
@@ -97,19 +115,59 @@ pub fn install<R: Read, T: Target, F: std::error::Error>(
     add_files: impl FnOnce(&mut T) -> Result<(), F>,
     report: &mut dyn FnMut(Phase, u64, u64),
 ) -> Result<(), InstallError<F>> {
-    clear_ends(target).map_err(InstallError::Write)?;
+    begin(installation, target)?;
     let chunks = copy(&installation.table, &mut image, target, report)?;
     verify(image).map_err(InstallError::Unverified)?;
     compare(&installation.table, &chunks, target, report)?;
     add_files(target).map_err(InstallError::Files)?;
     target.sync().map_err(InstallError::Write)?;
-    Ok(installation.fitted.write(target)?)
+    match &installation.kept {
+        Some(tables) => Ok(tables.finish(target)?),
+        None => Ok(installation.fitted.write(target)?),
+    }
+}
+
+/// Leaves a disk without a table, or with one of the kept partitions only.
+fn begin<F: std::error::Error>(
+    installation: &Installation,
+    target: &mut impl Target,
+) -> Result<(), InstallError<F>> {
+    let cleared = match &installation.kept {
+        Some(tables) => {
+            tables.begin(target).map_err(InstallError::OldTable)?;
+            clear_around(tables, target)
+        }
+        None => clear_ends(target),
+    };
+    cleared.map_err(InstallError::Write)
 }
 
 fn clear_ends(target: &mut impl Target) -> io::Result<()> {
     let length = target.length()?;
     target.zero_at(0, EDGE.min(length))?;
     target.zero_at(length.saturating_sub(EDGE), EDGE.min(length))?;
+    target.sync()
+}
+
+/// Clears both ends, but for both copies of the table and the kept partitions.
+fn clear_around(tables: &KeptTables, target: &mut impl Target) -> io::Result<()> {
+    let length = target.length()?;
+    let mut kept: Vec<_> = tables
+        .partitions()
+        .iter()
+        .map(|part| (part.offset, part.offset.saturating_add(part.bytes)))
+        .collect();
+    kept.sort_unstable();
+    let (head, first) = (HEAD as u64, kept.first().map_or(EDGE, |(start, _)| EDGE.min(*start)));
+    target.zero_at(head, first.saturating_sub(head))?;
+    let end = length.saturating_sub(BACKUP);
+    let mut at = length.saturating_sub(EDGE);
+    for (start, after) in kept.into_iter().chain([(end, end)]) {
+        if start > at {
+            target.zero_at(at, start - at)?;
+        }
+        at = at.max(after);
+    }
     target.sync()
 }
 
