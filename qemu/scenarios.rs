@@ -73,6 +73,7 @@ pub static ALL: &[Scenario] = &[
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
     install::INSTALL,
+    updates::installation::INSTALL_FROM_CHANNEL,
     live::LIVE,
     live::LIVE_ROOT,
     live::LIVE_MEMORY,

@@ -1,6 +1,9 @@
 //! Installs to a disk: what a machine writes, another one boots.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
@@ -13,8 +16,8 @@ use crate::scenario::{Context, DEFAULTS, Scenario};
 /// Guest path of the folder with the image.
 const SHARED: &str = "/home/core/dist";
 /// Size of the disk, which is also that of the machine that boots from it.
-const DISK_GIB: u32 = 8;
-const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
+pub(super) const DISK_GIB: u32 = 8;
+pub(super) const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-installer, content: applied}]\n";
 /// An emulated machine decompresses and hashes slowly.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -36,16 +39,13 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     let files = build_format(context.run, "raw.zst", &context.shared(1))?;
     let image = files.first().ok_or_else(|| Failure::Expected("a file".to_owned()))?;
     let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    installs_to_a_file(context, image)?;
     machine.start()?;
     refuses_what_is_in_use(&machine, &name)?;
     machine.write("/var/tmp/config.yml", USER_DATA.as_bytes())?;
-    machine.succeed(&format!(
-        "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
-         coreos-install -v -u -d {DEVICE} -f {SHARED}/{name} -c /var/tmp/config.yml"
-    ))?;
-    machine.wait_for_unit("install.service", LIMIT)?;
-    let journal = machine.succeed("sudo journalctl -b -o cat -u install.service")?;
-    let success = format!("Success! Keelson (from {SHARED}/{name}) is installed on {DEVICE}");
+    let image = format!("{SHARED}/{name}");
+    let journal = installs(&machine, &format!("-v -u -f {image} -c /var/tmp/config.yml"))?;
+    let success = format!("Success! Keelson (from {image}) is installed on {DEVICE}");
     expect(journal.lines().any(|line| line == success), &success, &journal)?;
     // The firmware's list, and systemd's parser of it.
     let entries = machine.succeed("sudo bootctl --no-pager status; true")?;
@@ -58,6 +58,36 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     expect(labels.trim() == expected, expected, &labels)?;
     machine.shut_down()?;
     boots(context, &context.site.layout().node(machine.name()).spare_disk())
+}
+
+/// What `keelson install` creates on the host is an image that `image verify` accepts.
+fn installs_to_a_file(context: &Context<'_>, image: &Path) -> Result<(), Failure> {
+    let folder = context.site.layout().root();
+    let (program, disk, config) =
+        (&context.run.background.program, folder.join("installed.raw"), folder.join("config.yml"));
+    let failed = |source| Failure::Disk { path: config.clone(), source };
+    fs::write(&config, USER_DATA).map_err(failed)?;
+    let [to, from, with] = [disk.as_path(), image, &config].map(Path::as_os_str);
+    let install = ["install", "--to"].map(OsStr::new);
+    let flags = [to, OsStr::new("-f"), from, OsStr::new("-c"), with];
+    let verify = ["image", "verify"].map(OsStr::new);
+    for arguments in [[&install[..], &flags].concat(), [&verify[..], &[to]].concat()] {
+        let output = Command::new(program).args(&arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|source| Failure::Disk { path: program.clone(), source })?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        expect(output.status.success(), &format!("success of {arguments:?}"), &text)?;
+    }
+    fs::remove_file(&disk).map_err(|source| Failure::Disk { path: disk.clone(), source })
+}
+
+/// Installs to the spare disk, and returns what the program printed.
+pub(super) fn installs(machine: &Machine<'_>, arguments: &str) -> Result<String, Failure> {
+    machine.succeed(&format!(
+        "sudo systemd-run --no-block --unit=install --property=Type=oneshot --remain-after-exit \
+         coreos-install -d {DEVICE} {arguments}"
+    ))?;
+    machine.wait_for_unit("install.service", LIMIT)?;
+    Ok(machine.succeed("sudo journalctl -b -o cat -u install.service")?)
 }
 
 fn refuses_what_is_in_use(machine: &Machine<'_>, name: &str) -> Result<(), Failure> {

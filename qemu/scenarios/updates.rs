@@ -1,6 +1,7 @@
 //! Updates on whole machines: into the other slot, fallback from a version that does not boot, and power cuts.
 
 mod channel;
+pub mod installation;
 pub mod power;
 pub mod roll;
 pub mod secure_boot;

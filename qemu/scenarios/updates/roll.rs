@@ -76,7 +76,7 @@ fn roll(context: &Context<'_>) -> Result<(), Failure> {
     let rollout = Rollout::begin(context)?;
     let Rollout { keys, releases, channel, members } = &rollout;
     let running = context.run.image.version.as_str();
-    release_of_running(context.run, keys, releases)?;
+    release_of_running(context.run, keys, &[], releases)?;
     release(context.run, keys, NEXT, Fault::None, &[running], releases)?;
 
     let heartbeats = Heartbeats::new(&context.shared(1));

@@ -9,7 +9,9 @@ use image::enrolment::SigningKey;
 use memchr::memmem;
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Verity, Version};
-use release_folder::{ImageFiles, ReleaseInfo, ReleaseSpec, build_release, create_unencrypted};
+use release_folder::{
+    FinishedImages, ImageFiles, ReleaseInfo, ReleaseSpec, build_release, create_unencrypted,
+};
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
@@ -124,12 +126,17 @@ pub fn release(
     }
     let verity =
         Verity { root_hash, salt: Digest([7; 32]), uuid: "08080808-0808-0808-0808-080808080808".to_owned() };
-    make_release(keys, version, &ImageFiles { usr: &usr, uki: &uki, verity }, older, releases)?;
+    make_release(keys, version, (&ImageFiles { usr: &usr, uki: &uki, verity }, &[]), older, releases)?;
     fs::remove_dir_all(&work).map_err(failed)
 }
 
-/// Builds a release of the version that machines first boot, so that deltas can start from it.
-pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(), Failure> {
+/// Builds a release of the version that machines first boot, so that deltas can start from it, or with its image files.
+pub fn release_of_running(
+    run: &Run,
+    keys: &Keys,
+    image_files: &[FinishedImages],
+    releases: &Path,
+) -> Result<(), Failure> {
     let work = releases.join(format!(".{}", run.image.version));
     let failed = |source| Failure::Disk { path: work.clone(), source };
     fs::create_dir_all(&work).map_err(failed)?;
@@ -140,14 +147,14 @@ pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(),
     fs::write(&uki, boot_image).map_err(failed)?;
     let verity = verity_of_disk(&run.image.raw, hash.parse().map_err(other)?)?;
     let files = ImageFiles { usr: &run.image.usr_erofs, uki: &uki, verity };
-    make_release(keys, &run.image.version, &files, &[], releases)?;
+    make_release(keys, &run.image.version, (&files, image_files), &[], releases)?;
     fs::remove_dir_all(&work).map_err(failed)
 }
 
 fn make_release(
     keys: &Keys,
     version: &str,
-    images: &ImageFiles<'_>,
+    (images, image_files): (&ImageFiles<'_>, &[FinishedImages]),
     older: &[&str],
     releases: &Path,
 ) -> Result<(), Failure> {
@@ -170,7 +177,7 @@ fn make_release(
         info,
         signer: secret.signer(),
         older: &older,
-        image_files: &[],
+        image_files,
         keys: &keys.folder,
         level: QUICK,
     };

@@ -149,7 +149,8 @@ pub fn record_path(file: &Path) -> PathBuf {
 
 /// Path of the record of any file: that of [`record_path`], or another one that lists the file, as `NAME.json` does
 /// `NAME.raw.zst` and `NAME-PLATFORM.ova`.
-pub(crate) fn record_of(file: &Path) -> PathBuf {
+#[must_use]
+pub fn record_of(file: &Path) -> PathBuf {
     let own = record_path(file);
     if own.exists() {
         return own;

@@ -180,7 +180,7 @@ pub fn find(
     image::release::check_channel(request.channel)?;
     let version = request.version.map(str::parse::<Version>).transpose().context("$image_version")?;
     let query = MachineSpec { appid: &about.update.appid, board: &about.board, channel: request.channel };
-    let published = published(&source, query, version.as_ref(), &trusted_root(request, &checkout)?)?;
+    let published = published(&source, query, version.as_ref(), &trusted_root(request.keys, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);
@@ -212,8 +212,8 @@ fn with_disk_full_context(error: anyhow::Error, folders: &[&Path]) -> anyhow::Er
 }
 
 /// The bytes of the trusted root: the newest in `keys`, or of the user's own and the one that the checkout's images trust.
-fn trusted_root(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<Vec<u8>> {
-    let folders: Vec<_> = match request.keys {
+pub fn trusted_root(keys: Option<&Path>, checkout: &Path) -> anyhow::Result<Vec<u8>> {
+    let folders: Vec<_> = match keys {
         Some(folder) => vec![folder.to_path_buf()],
         None => location::folder().into_iter().chain([checkout.join(location::PINNED)]).collect(),
     };

@@ -64,6 +64,12 @@ pub enum Verb {
         after_help = "Examples:\n  keelson test --list\n  keelson test boots --on nspawn\n  keelson test --long"
     )]
     Test(verbs::test::Flags),
+    /// Install the system to a disk of this host, or as a new disk image
+    #[command(after_help = "Exit status is 0 if the system was installed, and for --dry-run.\n\n\
+        Examples:\n  keelson install --to disk.raw -f dist/keelson-9999.1.0-alpha.raw --size 20 -c user-data\n  \
+        sudo keelson install --to /dev/sdb -C alpha --update-server https://updates.example.net\n  \
+        keelson install --to disk.raw --force -f dist/keelson-9999.1.0-alpha.raw.zst")]
+    Install(verbs::install::Flags),
     /// Issue and rotate the certificates of a cluster with TLS
     Ca(verbs::ca::Flags),
     /// Create and rotate the keys that sign releases and channels

@@ -55,6 +55,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Down => verbs::down::down(&context),
         Verb::Destroy => verbs::down::destroy(&context),
         Verb::Test(flags) => verbs::test::run(&context, flags),
+        Verb::Install(flags) => verbs::install::run(&context, flags),
         Verb::Ca(flags) => verbs::ca::run(&context, flags),
         Verb::Keys(flags) => verbs::keys::run(&context, flags),
         Verb::Release(flags) => verbs::release::run(&context, flags),

@@ -8,6 +8,7 @@ pub mod console;
 pub mod doctor;
 pub mod down;
 pub mod fake_machines;
+pub mod install;
 pub mod internal;
 pub mod keys;
 pub mod manual;

@@ -9,6 +9,7 @@ mod default_units;
 mod figure;
 mod fleet;
 mod image;
+mod install;
 mod kv;
 mod payload;
 mod phases;
@@ -42,6 +43,8 @@ pub enum Topic {
     Fleet,
     /// An update's payloads of real images: sizes, times, memory; only when named, alone
     Payload,
+    /// An installation of a raw image beside a bare copy; only when named, alone
+    Install,
     /// An emulated machine's boot, phase by phase: processor seconds; only when named, alone
     Phases,
     /// An emulated machine's boot beside a Debian system of the same packages, in turn; only when named, alone
@@ -66,6 +69,7 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         [Topic::Growth] => return kv::run(&root, "kv-growth", arguments),
         [Topic::Fleet] => return fleet::run(&root, arguments),
         [Topic::Payload] => return payload::run(&root, arguments),
+        [Topic::Install] => return install::run(&root, arguments),
         [Topic::Updates] => {
             print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
             return Ok(true);
@@ -86,7 +90,8 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         }
         _ if topics.iter().any(is_exclusive) => {
             bail!(
-                "`growth`, `fleet`, `cloudinit`, `payload`, `phases`, `boot-peer` and `updates` are measured alone"
+                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `phases`, `boot-peer` and `updates` are measured \
+                 alone"
             )
         }
         _ => {}
@@ -126,6 +131,7 @@ fn is_exclusive(topic: &Topic) -> bool {
             | Topic::Fleet
             | Topic::Cloudinit
             | Topic::Payload
+            | Topic::Install
             | Topic::Phases
             | Topic::BootPeer
             | Topic::Updates

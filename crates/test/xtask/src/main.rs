@@ -54,7 +54,7 @@ enum Verb {
         topics: Vec<bench::Topic>,
         /// After `--`. For `kv` and `growth`: the flags of kv-bench or kv-growth, where not our release and Debian's
         /// etcd are to be compared `--ours PATH` and `--reference PATH`; for `fleet` its parts; for `payload` the folders
-        /// of an old and a new image
+        /// of an old and a new image; for `install` a raw image
         #[arg(last = true)]
         words: Vec<String>,
     },

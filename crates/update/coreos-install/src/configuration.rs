@@ -9,7 +9,7 @@ use cloudinit::limits::MAX_RAW_BYTES;
 use disk_install::{Fetcher, OEM_FILES, OemFile};
 use release::Digest;
 
-use crate::flags::Flags;
+use crate::flags::InstallFlags;
 
 /// Name of the cloud-config in [`OEM_FILES`], and later in `/var/lib/coreos-install`.
 pub const USER_DATA: &str = "user_data";
@@ -19,7 +19,7 @@ const IGNITION: &str = "config.ign";
 const NETWORK_UNITS: &str = "run/systemd/network";
 
 /// Reads and validates everything that the flags name. Findings about the cloud-config are printed to stderr.
-pub fn read(flags: &Flags, fetcher: &Fetcher) -> Result<Vec<OemFile>> {
+pub fn read(flags: &InstallFlags, root: &Path, fetcher: &Fetcher) -> Result<Vec<OemFile>> {
     let mut files = Vec::new();
     if let Some(config) = &flags.cloud_config {
         let content = cloud_config(config, flags.config_hash.as_deref(), fetcher)?;
@@ -33,7 +33,7 @@ pub fn read(flags: &Flags, fetcher: &Fetcher) -> Result<Vec<OemFile>> {
         files.push(OemFile { folder: String::new(), name: IGNITION.to_owned(), content });
     }
     if flags.copy_network {
-        files.extend(network_units(&flags.root.join(NETWORK_UNITS), &format!("{OEM_FILES}/{NETWORK}"), 1)?);
+        files.extend(network_units(&root.join(NETWORK_UNITS), &format!("{OEM_FILES}/{NETWORK}"), 1)?);
     }
     Ok(files)
 }
@@ -107,11 +107,12 @@ mod tests {
     use disk_install::Retries;
 
     use super::*;
+    use crate::flags::Flags;
 
     fn read_flags(arguments: &[&str]) -> Result<Vec<OemFile>, String> {
         let flags = Flags::parse_from(std::iter::once(&"coreos-install").chain(arguments));
         let fetcher = Fetcher::new("test", Retries::Limited(0));
-        read(&flags, &fetcher).map_err(|error| format!("{error:#}"))
+        read(&flags.install, &flags.root, &fetcher).map_err(|error| format!("{error:#}"))
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use disk_install::Retries;
+
+use crate::kept::NumberRange;
 
 /// Install Keelson to a disk
 ///
-/// Without -f, -V, -C and -b a live system installs itself, without a network. All checks come before the first write. The
-/// partition table is written last: a disk whose installation was interrupted does not boot.
+/// Without -f, -V, -C and -b a live system installs itself, without a network. Otherwise, without -f and -b, the image is one
+/// of the system's channel server, verified by its signed metadata. All checks come before the first write. The partition
+/// table is written last: a disk whose installation was interrupted does not boot.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "coreos-install",
@@ -17,6 +20,7 @@ use disk_install::Retries;
     args_override_self = true,
     after_help = "Exit status is 0 if the system was installed, and for -h and -y; otherwise 1.\n\n\
                   Examples:\n  coreos-install -d /dev/sda -c cloud-config.yml\n  \
+                  coreos-install -d /dev/sda -C stable\n  \
                   coreos-install -s -e 7 -f keelson-2.0.0-stable.raw.zst\n  \
                   coreos-install -d /dev/sda -b https://mirror.example/stable -k release.pub"
 )]
@@ -34,6 +38,23 @@ pub struct Flags {
     /// With -s: no disks with these major numbers (7: loop devices)
     #[arg(short = 'e', long, value_name = "MAJORS", value_delimiter = ',')]
     pub exclude: Vec<u32>,
+    #[command(flatten)]
+    pub install: InstallFlags,
+    /// Download the image to the current directory, and install nothing
+    #[arg(short = 'D', long)]
+    pub download_only: bool,
+    /// Ignored, for compatibility
+    #[arg(short = 't', long, value_name = "DIR", hide = true)]
+    pub tmpdir: Option<PathBuf>,
+    /// The root of the running system
+    #[arg(long, hide = true, default_value = "/")]
+    pub root: PathBuf,
+}
+
+/// What to install, and with which configuration: for any destination.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "a command line")]
+pub struct InstallFlags {
     /// Version to install, or `current`; a channel's name is its current version [default: the running version]
     #[arg(short = 'V', long = "os-version", value_name = "VERSION")]
     pub version: Option<String>,
@@ -58,7 +79,7 @@ pub struct Flags {
     /// Copy the network units in /run/systemd/network
     #[arg(short = 'n', long)]
     pub copy_network: bool,
-    /// Download from this mirror, which replaces channel and board in URLs
+    /// Download from this mirror, which replaces server, channel and board in URLs
     #[arg(short = 'b', long, value_name = "URL")]
     pub base_url: Option<String>,
     /// Install this image file, whatever -V, -C and -b are: raw, or compressed with gzip, zstd or bzip2
@@ -70,30 +91,27 @@ pub struct Flags {
     /// Install an image that nothing verifies
     #[arg(long)]
     pub insecure: bool,
+    /// Keep the disk's partitions with these labels: patterns with `*` and `?`, separated by commas
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    pub save_partlabel: Vec<String>,
+    /// Keep the disk's partitions with these numbers: N, N-M, N- or -M, separated by commas
+    #[arg(long, value_name = "RANGE", value_delimiter = ',', allow_hyphen_values = true)]
+    pub save_partindex: Vec<NumberRange>,
     /// Attempts to repeat a transfer without progress: a number, or `infinite`
     #[arg(long, value_name = "N", default_value = "10")]
     pub fetch_retries: Retries,
-    /// Download the image to the current directory, and install nothing
-    #[arg(short = 'D', long)]
-    pub download_only: bool,
     /// Add a boot entry to the firmware's, which starts the installed disk first
     #[arg(short = 'u', long)]
     pub uefi_entry: bool,
     /// Send a POST request to this URL when the system is installed
     #[arg(long, value_name = "URL")]
     pub report: Option<String>,
-    /// Ignored, for compatibility
-    #[arg(short = 't', long, value_name = "DIR", hide = true)]
-    pub tmpdir: Option<PathBuf>,
     /// Check everything that is local, print the settings and change nothing
     #[arg(short = 'y', long)]
     pub dry_run: bool,
     /// Print every step
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// The root of the running system
-    #[arg(long, hide = true, default_value = "/")]
-    pub root: PathBuf,
 }
 
 #[cfg(test)]
@@ -109,11 +127,12 @@ mod tests {
     fn letters_are_combined_as_getopts_does() {
         let flags = parse("-d/dev/sda -nvy -V 1.2.3 -C beta -t /tmp -e 7,11").unwrap();
         assert_eq!(flags.device.as_deref(), Some("/dev/sda".as_ref()));
-        assert!(flags.copy_network && flags.verbose && flags.dry_run);
-        assert_eq!((flags.exclude, flags.fetch_retries), (vec![7, 11], Retries::Limited(10)));
+        let install = &flags.install;
+        assert!(install.copy_network && install.verbose && install.dry_run);
+        assert_eq!((&*flags.exclude, install.fetch_retries), (&[7, 11][..], Retries::Limited(10)));
         // The last one wins.
         assert_eq!(parse("-d a -d b").unwrap().device.as_deref(), Some("b".as_ref()));
-        assert_eq!(parse("--fetch-retries infinite").unwrap().fetch_retries, Retries::Infinite);
+        assert_eq!(parse("--fetch-retries infinite").unwrap().install.fetch_retries, Retries::Infinite);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn read(root: &Path) -> Running {
         version,
         group: value(&settings, "GROUP").filter(|group| !group.is_empty()),
         board: value(&release, "COREOS_RELEASE_BOARD"),
+        appid: value(&release, "COREOS_RELEASE_APPID"),
         oem: value(&files(&OEM_RELEASE), "ID").unwrap_or_default(),
         name: value(&os_release, "NAME").filter(|_| is_own),
         id: value(&os_release, "ID").filter(|_| is_own),

@@ -1,10 +1,10 @@
 //! What to install, from the command line and the running system.
 
-use crate::flags::Flags;
+use crate::flags::InstallFlags;
 
 /// Names of channels that may be given as a version.
 const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
-const CURRENT: &str = "current";
+pub const CURRENT: &str = "current";
 const DEFAULT_CHANNEL: &str = "stable";
 
 /// Facts about the running system.
@@ -16,6 +16,8 @@ pub struct Running {
     pub group: Option<String>,
     /// Of its image.
     pub board: Option<String>,
+    /// Its product: a UUID in braces.
+    pub appid: Option<String>,
     /// Platform; empty for none.
     pub oem: String,
     /// `NAME` and `ID` of os-release.
@@ -44,7 +46,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn resolve(flags: &Flags, running: &Running) -> Self {
+    pub fn resolve(flags: &InstallFlags, running: &Running) -> Self {
         let default_version = running.version.as_deref().unwrap_or(CURRENT);
         let given = flags.version.as_deref();
         let channel_as_version = given.filter(|version| CHANNELS.contains(version));
@@ -80,6 +82,11 @@ impl Settings {
         format!("{}-{version}-{}{oem}", self.id, self.channel)
     }
 
+    /// The URL of the channel server whose images of this channel and board are at `base`, if it has the form of one.
+    pub fn channel_server_of<'a>(&self, base: &'a str) -> Option<&'a str> {
+        base.strip_suffix(&format!("/images/{}/{}", self.channel, self.board))
+    }
+
     /// For the messages about the result.
     pub fn summary(&self, version: &str, channel: &str) -> String {
         let oem = if self.oem.is_empty() { String::new() } else { format!(" ({})", self.oem) };
@@ -87,7 +94,7 @@ impl Settings {
     }
 
     /// As the original prints them.
-    pub fn print(&self, flags: &Flags) -> String {
+    pub fn print(&self, flags: &InstallFlags) -> String {
         let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let rows = [
             ("VERSION", Some(self.version.clone())),
@@ -117,10 +124,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::flags::Flags;
 
     fn resolve(line: &str, running: &Running) -> Settings {
         let words = std::iter::once("coreos-install").chain(line.split(' ').filter(|word| !word.is_empty()));
-        Settings::resolve(&Flags::parse_from(words.map(|word| word.trim_matches('\''))), running)
+        Settings::resolve(&Flags::parse_from(words.map(|word| word.trim_matches('\''))).install, running)
     }
 
     fn node() -> Running {
@@ -128,6 +136,7 @@ mod tests {
             version: Some("3.2.1".into()),
             group: Some("beta".into()),
             board: Some("amd64-usr".into()),
+            appid: None,
             oem: "ec2".into(),
             name: Some("Keelson".into()),
             id: Some("keelson".into()),
@@ -168,7 +177,7 @@ mod tests {
 
     #[test]
     fn settings_are_printed_as_the_original_does() {
-        let flags = Flags::parse_from(["coreos-install", "-c", "config.yml", "-o", ""]);
+        let flags = Flags::parse_from(["coreos-install", "-c", "config.yml", "-o", ""]).install;
         let text = Settings::resolve(&flags, &node()).print(&flags);
         assert_eq!(
             text,

@@ -1,19 +1,20 @@
-//! Where the image comes from, and what verifies it. A digest enters only through [`Verification`]: that of a signed list
-//! of files would, too.
+//! Where the image comes from, and what verifies it. A digest enters only through [`Verification`].
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use disk_install::{
     Expected, FetchError, Fetcher, HttpImage, ImageRecord, Key, LiveRecord, Sidecar, Signature, expected_of,
     signature, verify_file,
 };
+use disk_slots::gpt::{ImageTable, root_hash};
 use release::Digest;
 
-use crate::flags::Flags;
-use crate::settings::Settings;
+use crate::channel::ChannelServer;
+use crate::job::Job;
+use crate::settings::{CURRENT, Settings};
 
 /// The live system's disk image and its record, below the root.
 const LIVE_DISK: &str = "run/keelson/live/disk.raw";
@@ -25,7 +26,7 @@ const MAX_SMALL: u64 = 1 << 20;
 
 /// What the image must be.
 pub enum Verification {
-    /// The digest of the file, from its record or a signed list.
+    /// The digest of the file, from its record or signed metadata.
     File(Digest),
     /// The digest of the raw disk.
     Disk(Digest),
@@ -61,26 +62,70 @@ pub struct Source {
     pub name: String,
     /// What was installed: `Keelson beta 3.2.1`.
     pub summary: String,
+    /// Of `/usr`, if it is known.
+    root_hash: Option<Digest>,
 }
 
 impl Source {
-    pub fn find(flags: &Flags, settings: &Settings, fetcher: &Fetcher) -> Result<Self> {
-        let key = flags.key.as_deref().map(disk_install::key).transpose()?;
-        if let Some(image) = &flags.image {
-            return from_file(image, key, flags, settings);
+    pub fn find(job: &Job<'_>) -> Result<Self> {
+        if let Some(image) = &job.flags.image {
+            return from_file(image, job.key()?, job);
         }
-        let live = flags.root.join(LIVE_DISK);
-        if settings.may_be_live && live.exists() {
-            return from_live_system(&live, flags, settings);
+        let live = job.root.join(LIVE_DISK);
+        if job.settings.may_be_live && live.exists() {
+            return from_live_system(&live, job);
         }
-        match &settings.base_url {
-            Some(base) => from_mirror(base, key, flags, settings, fetcher),
-            None => bail!(
-                "there is no image to install: {} does not exist, so this is no live system. Name an image file with \
-                 -f, or a mirror with -b",
-                live.display()
-            ),
+        Self::find_remote(job)
+    }
+
+    /// An image of a mirror or of a channel server.
+    pub fn find_remote(job: &Job<'_>) -> Result<Self> {
+        let Some(base) = &job.settings.base_url else {
+            let server = (job.server)().map_err(|error| {
+                let live = job.root.join(LIVE_DISK);
+                let live = match job.settings.may_be_live {
+                    true => format!("{} does not exist, so this is no live system; ", live.display()),
+                    false => String::new(),
+                };
+                anyhow!("there is no image to install: {live}{error:#}. Name an image file with -f, or a mirror with -b")
+            })?;
+            if job.flags.key.is_some() {
+                bail!(
+                    "-k is for the signature of an image file or a mirror; the signed metadata of {} verifies its images",
+                    server.url
+                );
+            }
+            return from_channel(&server, job);
+        };
+        let key = job.key()?;
+        if key.is_none()
+            && !job.flags.insecure
+            && let Some(url) = job.settings.channel_server_of(base)
+            && let Ok(server) = (job.server)()
+        {
+            let server = server.at(url);
+            if server.has_metadata(&job.fetcher)? {
+                return from_channel(&server, job);
+            }
         }
+        from_mirror(base, key, job)
+    }
+
+    /// Fails if the image has another `/usr` than it must have.
+    pub fn check_usr(&self, table: &ImageTable) -> Result<()> {
+        let Some(expected) = self.root_hash else { return Ok(()) };
+        let part = |label: &str| table.partitions().iter().find(|part| part.label == label);
+        let (Some(usr), Some(verity)) = (part("USR-A"), part("USR-A-verity")) else {
+            bail!("{} has no partitions USR-A and USR-A-verity", self.name);
+        };
+        let found = root_hash(usr.uuid, verity.uuid);
+        if found != expected {
+            bail!(
+                "/usr in {} has the root hash {found}, the release that lists it has {expected}",
+                self.name
+            );
+        }
+        Ok(())
     }
 
     /// Verifies a local file as a whole, where that is possible without decoding it.
@@ -111,12 +156,12 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).with_context(|| format!("Could not read image file: {}", path.display()))
 }
 
-fn from_file(image: &Path, key: Option<Key>, flags: &Flags, settings: &Settings) -> Result<Source> {
+fn from_file(image: &Path, key: Option<Key>, job: &Job<'_>) -> Result<Source> {
     open(image)?;
     let verification = match (expected_of(image, key.is_some())?, key) {
         (Sidecar::Signature(signature), Some(key)) => Verification::Signature(key, Box::new(signature)),
         (Sidecar::Digest { sha256, .. }, _) => Verification::File(sha256),
-        _ if flags.insecure => Verification::None,
+        _ if job.flags.insecure => Verification::None,
         _ => bail!(
             "nothing verifies {0}: neither does a record of the build ({1}) list it, nor is there a key for its signature \
              (-k). To install an image that is not verified, add --insecure",
@@ -125,17 +170,17 @@ fn from_file(image: &Path, key: Option<Key>, flags: &Flags, settings: &Settings)
         ),
     };
     let name = image.display().to_string();
-    let summary = format!("{} (from {name})", settings.product);
-    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary })
+    let summary = format!("{} (from {name})", job.settings.product);
+    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary, root_hash: None })
 }
 
-fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<Source> {
-    if flags.key.is_some() {
+fn from_live_system(disk: &Path, job: &Job<'_>) -> Result<Source> {
+    if job.flags.key.is_some() {
         bail!(
             "-k is for the signature of an image file or a mirror; the record of the live system verifies its image"
         );
     }
-    let path = flags.root.join(LIVE_RECORD);
+    let path = job.root.join(LIVE_RECORD);
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let record = LiveRecord::parse(&text).with_context(|| path.display().to_string())?;
     let length = fs::metadata(disk).with_context(|| format!("cannot read {}", disk.display()))?.len();
@@ -146,19 +191,31 @@ fn from_live_system(disk: &Path, flags: &Flags, settings: &Settings) -> Result<S
         origin: Origin::File(disk.to_owned()),
         verification: Verification::Disk(record.disk()?),
         name: disk.display().to_string(),
-        summary: settings.summary(&record.version, &record.channel),
+        summary: job.settings.summary(&record.version, &record.channel),
+        root_hash: None,
     })
 }
 
-fn from_mirror(
-    base: &str,
-    key: Option<Key>,
-    flags: &Flags,
-    settings: &Settings,
-    fetcher: &Fetcher,
-) -> Result<Source> {
+fn from_channel(server: &ChannelServer, job: &Job<'_>) -> Result<Source> {
+    let settings = &job.settings;
+    let found = server.image(settings, &job.fetcher)?;
+    let version = found.version.to_string();
+    if settings.version == CURRENT {
+        job.report(&format!("Current version of {} {} is {version}", settings.product, settings.channel));
+    }
+    Ok(Source {
+        origin: Origin::Http(found.image),
+        verification: Verification::File(found.sha256),
+        name: found.name,
+        summary: settings.summary(&version, &settings.channel),
+        root_hash: Some(found.root_hash),
+    })
+}
+
+fn from_mirror(base: &str, key: Option<Key>, job: &Job<'_>) -> Result<Source> {
+    let (settings, fetcher) = (&job.settings, &job.fetcher);
     let version = match &*settings.version {
-        "current" => current_version(base, settings, fetcher)?,
+        CURRENT => current_version(base, job)?,
         version => version.to_owned(),
     };
     let stem = settings.image_name(&version);
@@ -166,10 +223,10 @@ fn from_mirror(
     let url = format!("{base}/{version}/{name}");
     let verification = match key {
         Some(key) => {
-            let signature = fetch_signature(&url, &name, fetcher)?;
+            let signature = fetch_signature(&url, &name, job)?;
             Verification::Signature(key, Box::new(signature))
         }
-        None if flags.insecure => Verification::None,
+        None if job.flags.insecure => Verification::None,
         None if base.starts_with("https://") => {
             let plain = format!("{}-{version}-{}", settings.id, settings.channel);
             Verification::File(recorded_digest(&format!("{base}/{version}/{plain}.json"), &name, fetcher)?)
@@ -181,16 +238,18 @@ fn from_mirror(
     };
     let sha256 = verification.expected().file;
     let summary = settings.summary(&version, &settings.channel);
-    Ok(Source { origin: Origin::Http(HttpImage { url, bytes: None, sha256 }), verification, name, summary })
+    let origin = Origin::Http(HttpImage { url, bytes: None, sha256 });
+    Ok(Source { origin, verification, name, summary, root_hash: None })
 }
 
 /// `COREOS_VERSION` in `current/version.txt`.
-fn current_version(base: &str, settings: &Settings, fetcher: &Fetcher) -> Result<String> {
+fn current_version(base: &str, job: &Job<'_>) -> Result<String> {
     let url = format!("{base}/current/version.txt");
-    let text = fetcher.get(&url, MAX_SMALL).map_err(|error| unavailable("version.txt", &error))?;
+    let text = job.fetcher.get(&url, MAX_SMALL).map_err(|error| unavailable("version.txt", &error))?;
     let version = parse_version(&String::from_utf8_lossy(&text))
         .with_context(|| format!("version.txt unavailable: {url}: no COREOS_VERSION= with a version"))?;
-    println!("Current version of {} {} is {version}", settings.product, settings.channel);
+    let Settings { product, channel, .. } = &job.settings;
+    job.report(&format!("Current version of {product} {channel} is {version}"));
     Ok(version)
 }
 
@@ -201,11 +260,11 @@ fn parse_version(text: &str) -> Option<String> {
     Some(version.to_string())
 }
 
-fn fetch_signature(url: &str, name: &str, fetcher: &Fetcher) -> Result<Signature> {
-    println!("Downloading the signature for {url}...");
-    let mut found = fetcher.get(&format!("{url}.minisig"), MAX_SMALL);
+fn fetch_signature(url: &str, name: &str, job: &Job<'_>) -> Result<Signature> {
+    job.report(&format!("Downloading the signature for {url}..."));
+    let mut found = job.fetcher.get(&format!("{url}.minisig"), MAX_SMALL);
     if matches!(found, Err(FetchError::Status { status: 404, .. })) {
-        found = fetcher.get(&format!("{url}.sig"), MAX_SMALL);
+        found = job.fetcher.get(&format!("{url}.sig"), MAX_SMALL);
     }
     let text = found.map_err(|error| unavailable("Image signature", &error))?;
     let signature = signature(Path::new(name), &String::from_utf8_lossy(&text))?;

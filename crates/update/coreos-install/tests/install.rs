@@ -3,129 +3,15 @@
 // clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 
+use bench::{Bench, CONFIG, MIB};
 use disk_install::ImageRecord;
-use disk_slots::DiskFile;
-use disk_slots::gpt::read;
 use release::Digest;
-
-const MIB: usize = 1 << 20;
-const CONFIG: &str = "#cloud-config\nhostname: installed\n";
-
-/// A folder with a system, an image and a disk.
-struct Bench {
-    folder: tempfile::TempDir,
-    image: Vec<u8>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap(), image: image() };
-        bench.put("root/proc/self/mountinfo", "");
-        bench.put("root/proc/cmdline", "quiet\n");
-        fs::create_dir_all(bench.path("root/sys/block")).unwrap();
-        bench.put(
-            "root/usr/share/coreos/release",
-            "COREOS_RELEASE_VERSION=3.2.1\nCOREOS_RELEASE_BOARD=amd64-usr\n",
-        );
-        bench.put("root/usr/lib/os-release", "NAME=\"Keelson\"\nID=keelson\nVERSION_ID=3.2.1\n");
-        bench.put("root/etc/coreos/update.conf", "GROUP=beta\n");
-        bench.put("config.yml", CONFIG);
-        bench.empty_disk();
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    /// A disk of 20 MiB full of garbage.
-    fn empty_disk(&self) {
-        self.put("disk", vec![0x5a; 20 * MIB]);
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coreos-install"))
-            .arg("--root")
-            .arg(self.path("root"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Returns stdout.
-    fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Returns stderr. The disk must be as it was.
-    fn is_refused(&self, arguments: &[&str]) -> String {
-        let before = fs::read(self.path("disk")).unwrap();
-        let error = self.fails(arguments);
-        assert!(fs::read(self.path("disk")).unwrap() == before, "the disk was changed: {error}");
-        error
-    }
-
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// Checks that the disk has the image, and this cloud-config.
-    fn is_installed(&self, config: Option<&str>) {
-        let disk = fs::read(self.path("disk")).unwrap();
-        let table = read(&DiskFile::read_only(&self.path("disk")).unwrap()).unwrap();
-        assert!(table.is_redundant());
-        let parts: Vec<_> = table.partitions().iter().map(|part| &*part.label).collect();
-        assert_eq!(parts, ["USR-A", "OEM"]);
-        assert!(disk[MIB..3 * MIB] == self.image[MIB..3 * MIB]);
-        assert!(disk[disk.len() - 33 * 512..].windows(8).any(|bytes| bytes == b"EFI PART"));
-        let device = format!("{}?offset={}", self.path("disk").display(), 3 * MIB);
-        let read =
-            Command::new("debugfs").args(["-R", "cat /coreos-install/user_data", &device]).output().unwrap();
-        assert_eq!(String::from_utf8(read.stdout).unwrap(), config.unwrap_or_default());
-    }
-
-    fn has_no_table(&self) {
-        assert!(read(&DiskFile::read_only(&self.path("disk")).unwrap()).is_err());
-    }
-}
-
-/// A disk of 16 MiB with a partition of data, and an ext4 one.
-fn image() -> Vec<u8> {
-    let config = gpt::GptConfig::new().writable(true).logical_block_size(gpt::disk::LogicalBlockSize::Lb512);
-    let mut table = config.create_from_device(Cursor::new(vec![0; 16 * MIB]), None).unwrap();
-    for (label, bytes) in [("USR-A", 2 * MIB), ("OEM", 12 * MIB)] {
-        let aligned = Some((MIB / 512) as u64);
-        table.add_partition(label, bytes as u64, gpt::partition_types::BASIC, 0, aligned).unwrap();
-    }
-    let mut bytes = table.write().unwrap().into_inner();
-    for (at, byte) in bytes.iter_mut().enumerate().skip(MIB).take(MIB) {
-        *byte = (at * 7 % 253) as u8;
-    }
-    let part = tempfile::NamedTempFile::new().unwrap();
-    part.as_file().set_len(12 * MIB as u64).unwrap();
-    let made = Command::new("mkfs.ext4").arg("-q").arg(part.path()).stderr(Stdio::null()).status();
-    assert!(made.unwrap().success());
-    bytes[3 * MIB..15 * MIB].copy_from_slice(&fs::read(part.path()).unwrap());
-    bytes
-}
 
 fn record(name: &str, file: &[u8]) -> String {
     let record = format!(
@@ -141,7 +27,9 @@ fn a_live_system_installs_itself() {
     let bench = Bench::new();
     let without = bench.is_refused(&["-d", "disk"]);
     assert!(
-        without.contains("this is no live system. Name an image file with -f, or a mirror with -b"),
+        without.contains(
+            "so this is no live system; this system has no channel server: no COREOS_RELEASE_APPID"
+        ) && without.contains("Name an image file with -f, or a mirror with -b"),
         "{without}"
     );
     bench.put("root/run/keelson/live/disk.raw", &bench.image);
@@ -334,7 +222,7 @@ fn checks_come_first_and_have_the_original_s_messages() {
     assert!(invalid.ends_with("coreos-install: Cloud config file (bad.yml) is not valid.\n"), "{invalid}");
     bench.put("small", vec![0; 8 * MIB]);
     let small = refused(&["-d", "small"]);
-    assert!(small.contains("is too small: it has 8388608 bytes, and the system needs 15745536."), "{small}");
+    assert!(small.contains("is too small: it has 8388608 bytes, and the system needs 16269824."), "{small}");
     assert!(refused(&["-d", "disk", "-x"]).contains("unexpected argument '-x'"));
     assert!(
         refused(&["-d", "disk", "-u"]).contains("-u is for disks: no firmware starts from the file disk")

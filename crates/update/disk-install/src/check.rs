@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use disk_slots::gpt::Partition;
+
 use crate::disk_use::DiskUse;
 
 /// The only size of logical sectors that the image's partition table and boot loader are laid out for.
 pub const SECTOR: u32 = 512;
 /// Smallest ROOT partition, as in `os/rootfs/usr/lib/repart.d/50-root.conf`, and its alignment.
 const ROOT: u64 = (512 << 20) + (1 << 20);
+const ROOT_LABEL: &str = "ROOT";
 /// `-s` ignores disks that are not larger.
 const SMALLEST: u64 = 10_000_000_000;
 
@@ -72,6 +75,11 @@ pub enum Refusal {
         "Target block device ({path}) is too small: it has {present} bytes, and the system needs {needed}."
     )]
     Small { path: PathBuf, needed: u64, present: u64 },
+    #[error(
+        "Target block device ({path}) has too little space beside the partitions that are kept: ROOT needs {needed} bytes \
+         in one piece, and there are {present}."
+    )]
+    NoRoot { path: PathBuf, needed: u64, present: u64 },
 }
 
 fn list(uses: &[DiskUse]) -> String {
@@ -112,6 +120,26 @@ pub fn check_size(facts: &DiskFacts, image: u64) -> Result<(), Refusal> {
     let needed = needed_bytes(&facts.kind, image);
     if facts.bytes < needed {
         return Err(Refusal::Small { path: facts.path.clone(), needed, present: facts.bytes });
+    }
+    Ok(())
+}
+
+/// Fails if the first boot finds no space for ROOT between the image, whose partitions take `image` bytes, and the partitions
+/// that are kept. Of these one may be ROOT itself.
+pub fn check_root(facts: &DiskFacts, image: u64, kept: &[Partition]) -> Result<(), Refusal> {
+    if kept.is_empty() || kept.iter().any(|part| part.label == ROOT_LABEL) {
+        return Ok(());
+    }
+    let mut kept: Vec<_> =
+        kept.iter().map(|part| (part.offset, part.offset.saturating_add(part.bytes))).collect();
+    kept.sort_unstable();
+    let (mut at, mut present) = (image, 0);
+    for (start, after) in kept.into_iter().chain([(facts.bytes, facts.bytes)]) {
+        present = present.max(start.saturating_sub(at));
+        at = at.max(after);
+    }
+    if present < ROOT {
+        return Err(Refusal::NoRoot { path: facts.path.clone(), needed: ROOT, present });
     }
     Ok(())
 }
@@ -197,6 +225,34 @@ mod tests {
         check_size(&disk("sda", needed, 8), image).unwrap();
         check_size(&DiskFacts { kind: Kind::File, ..disk("x", image, 0) }, image).unwrap();
         check_size(&DiskFacts { kind: Kind::File, ..disk("x", image - 1, 0) }, image).unwrap_err();
+    }
+
+    #[test]
+    fn kept_partitions_leave_space_for_root() {
+        let part = |label: &str, offset: u64, bytes: u64| Partition {
+            number: 9,
+            label: label.to_owned(),
+            uuid: [0; 16],
+            offset,
+            bytes,
+        };
+        let check = |kept: &[Partition], expected: Option<u64>| {
+            let found = check_root(&disk("sda", 10 * GIB, 8), 2 * GIB, kept);
+            let present = found.err().map(|refusal| match refusal {
+                Refusal::NoRoot { needed, present, .. } => {
+                    assert_eq!(needed, ROOT);
+                    present
+                }
+                other => panic!("{other}"),
+            });
+            assert_eq!(present, expected, "{kept:?}");
+        };
+        check(&[], None);
+        check(&[part("DATA", 4 * GIB, 6 * GIB)], None);
+        check(&[part("DATA", 2 * GIB, 7 * GIB)], None);
+        check(&[part("DATA", 2 * GIB + 5, 8 * GIB - 6)], Some(5));
+        check(&[part("B", 3 * GIB, 7 * GIB), part("A", 2 * GIB + 9, GIB - 9)], Some(9));
+        check(&[part("ROOT", 2 * GIB, 8 * GIB)], None);
     }
 
     #[test]

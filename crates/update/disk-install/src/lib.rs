@@ -8,10 +8,12 @@
 
 mod boot_entry;
 pub mod check;
+mod copy;
 mod disk_use;
 mod http;
 mod image_stream;
 mod install;
+mod install_error;
 mod local;
 mod observe;
 mod oem;
@@ -19,10 +21,12 @@ mod record;
 mod target;
 
 pub use boot_entry::{BootEntries, BootEntryError};
+pub use copy::Phase;
 pub use disk_use::{DiskUse, Holder};
 pub use http::{FetchError, Fetcher, HttpImage, Retries};
 pub use image_stream::{Expected, ImageError, ImageStream, verify_file};
-pub use install::{InstallError, Installation, Phase, install};
+pub use install::{Installation, install};
+pub use install_error::InstallError;
 pub use local::{Key, LocalError, Sidecar, Signature, expected_of, key, signature};
 pub use observe::{ObserveError, Observer};
 pub use oem::{OEM_FILES, OemError, OemFile, check_files, write_files};

@@ -3,94 +3,19 @@
 // clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
+mod recording;
+
 use std::convert::Infallible;
-use std::io::{self, Cursor};
 
-use disk_install::{ImageError, InstallError, Installation, Phase, Target, install};
+use disk_install::{ImageError, InstallError, Installation, Phase, install};
 use disk_slots::Disk;
-use disk_slots::gpt::{Partition, read};
+use disk_slots::gpt::read;
 
-const MIB: usize = 1 << 20;
+use recording::{MIB, RecordingDisk, disk, each_cut, range};
+
 const IMAGE: usize = 8 * MIB;
 const DISK: usize = 11 * MIB + 512;
 const CONFIG: &[u8] = b"#cloud-config\n";
-
-#[derive(Debug, Clone)]
-enum Event {
-    Write(usize, Vec<u8>),
-    Sync,
-}
-
-/// Records what happens to it. A `defect` changes the byte there whenever it is written.
-#[derive(Debug, Clone)]
-struct RecordingDisk {
-    content: Vec<u8>,
-    events: Vec<Event>,
-    defect: Option<usize>,
-}
-
-impl RecordingDisk {
-    fn new(content: Vec<u8>) -> Self {
-        Self { content, events: Vec::new(), defect: None }
-    }
-
-    fn apply(&mut self, offset: usize, bytes: &[u8]) {
-        self.content[offset..offset + bytes.len()].copy_from_slice(bytes);
-        if let Some(at) = self.defect.filter(|at| (offset..offset + bytes.len()).contains(at)) {
-            self.content[at] ^= 1;
-        }
-    }
-}
-
-impl Disk for RecordingDisk {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        into.copy_from_slice(&self.content[offset..offset + into.len()]);
-        Ok(())
-    }
-
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        self.apply(offset, bytes);
-        self.events.push(Event::Write(offset, bytes.to_vec()));
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.events.push(Event::Sync);
-        Ok(())
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.content.len() as u64)
-    }
-}
-
-impl Target for RecordingDisk {
-    fn zero_at(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
-        self.write_at(&vec![0; usize::try_from(bytes).unwrap()], offset)
-    }
-
-    fn forget_cache(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A disk with a table and content that depends on `seed`; a third of it is zeros.
-fn disk(length: usize, seed: u8, parts: &[(&str, usize)]) -> Vec<u8> {
-    let device = Cursor::new(vec![0; length]);
-    let config = gpt::GptConfig::new().writable(true).logical_block_size(gpt::disk::LogicalBlockSize::Lb512);
-    let mut table = config.create_from_device(device, None).unwrap();
-    for (label, bytes) in parts {
-        table.add_partition(label, *bytes as u64, gpt::partition_types::BASIC, 0, None).unwrap();
-    }
-    let mut bytes = table.write().unwrap().into_inner();
-    let content = bytes.iter_mut().enumerate().take(length - MIB).skip(MIB);
-    for (at, byte) in content.filter(|(at, _)| at / MIB % 3 != 2) {
-        *byte = (at.wrapping_mul(31) >> 3) as u8 ^ seed;
-    }
-    bytes
-}
 
 fn image() -> Vec<u8> {
     disk(IMAGE, 1, &[("EFI-SYSTEM", 2 * MIB), ("USR-A", 2 * MIB), ("OEM", MIB)])
@@ -99,11 +24,6 @@ fn image() -> Vec<u8> {
 /// What was on the disk before: larger partitions, up to its end.
 fn old_disk() -> Vec<u8> {
     disk(DISK, 2, &[("old", 3 * MIB), ("data", 6 * MIB)])
-}
-
-fn range(part: &Partition) -> std::ops::Range<usize> {
-    let start = usize::try_from(part.offset).unwrap();
-    start..start + usize::try_from(part.bytes).unwrap()
 }
 
 type Result = std::result::Result<(), InstallError<Infallible>>;
@@ -178,35 +98,10 @@ fn an_installation_cut_anywhere_boots_whole_or_not_at_all() {
     let (image, old, new) = (image(), old_disk(), complete());
     let mut target = RecordingDisk::new(old.clone());
     run(&image, &mut target, || Ok(())).unwrap();
-    let mut durable = RecordingDisk::new(old.clone());
-    let mut unsynced: Vec<(usize, Vec<u8>)> = Vec::new();
-    let (mut seen, mut cuts) = (Vec::new(), 0);
-    for (number, event) in target.events.iter().enumerate() {
-        let about = format!("event {number}");
-        match event {
-            Event::Sync => unsynced.drain(..).for_each(|(offset, bytes)| durable.apply(offset, &bytes)),
-            Event::Write(offset, bytes) => {
-                // A torn write, alone and after the others: a disk reorders what was not flushed.
-                for length in [1, 512, bytes.len() / 2, bytes.len()] {
-                    let torn = &bytes[..length.min(bytes.len())];
-                    let mut alone = durable.clone();
-                    alone.apply(*offset, torn);
-                    let mut ordered = durable.clone();
-                    unsynced.iter().for_each(|(offset, bytes)| ordered.apply(*offset, bytes));
-                    ordered.apply(*offset, torn);
-                    for cut in [alone, ordered] {
-                        seen.push(boots_whole_or_not(cut.content, &old, &new, &about));
-                        cuts += 1;
-                    }
-                }
-                unsynced.push((*offset, bytes.clone()));
-            }
-        }
-        let mut all = durable.clone();
-        unsynced.iter().for_each(|(offset, bytes)| all.apply(*offset, bytes));
-        seen.push(boots_whole_or_not(all.content, &old, &new, &about));
-    }
-    assert!(unsynced.is_empty(), "the last write is durable");
+    let mut seen = Vec::new();
+    let cuts = each_cut(&old, &target.events, |content, about| {
+        seen.push(boots_whole_or_not(content, &old, &new, about));
+    });
     assert_eq!(seen.last(), Some(&Some("new")));
     assert!(cuts > 100, "{cuts}");
     // The old system, then none, then the new one.

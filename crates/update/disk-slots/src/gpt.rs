@@ -4,12 +4,14 @@
 //! The `gpt` crate writes both copies together and renumbers partitions, so it is used in tests only.
 
 mod image_table;
+mod kept;
 
 use std::io;
 
 use release::Digest;
 
 pub use image_table::{FittedTable, HEAD, ImageTable, ImageTableError};
+pub use kept::{KeepError, KeptPartitions, KeptTables};
 
 use crate::disk::Disk;
 

@@ -76,10 +76,22 @@ pub(crate) fn refresh(
 
 /// The URL of a product's metadata, on the server with this Omaha endpoint.
 fn metadata_url(server: &str, appid: &str) -> Option<String> {
-    let base = server.trim_end_matches('/').strip_suffix(ENDPOINT)?;
+    let (base, app) = (channel_server(server)?, app_name(appid)?);
+    Some(format!("{base}/files/{app}/metadata/"))
+}
+
+/// The URL of a channel server, without a final slash, from that of its Omaha endpoint; `None` if it is another server's.
+#[must_use]
+pub fn channel_server(endpoint: &str) -> Option<&str> {
+    endpoint.trim_end_matches('/').strip_suffix(ENDPOINT)
+}
+
+/// The name of a product in a channel server's URLs, from its UUID in braces; `None` if it is none.
+#[must_use]
+pub fn app_name(appid: &str) -> Option<&str> {
     let app = appid.trim_matches(['{', '}']);
     let is_segment = !app.is_empty() && app.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    is_segment.then(|| format!("{base}/files/{app}/metadata/"))
+    is_segment.then_some(app)
 }
 
 #[cfg(test)]

@@ -41,6 +41,12 @@ impl Failure {
         self.code == ErrorCode::PAYLOAD_PUBLIC_KEY
     }
 
+    /// Whether the offer, or its metadata, is expired, or older than what was accepted before.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.code == ErrorCode::DEFERRED_PER_POLICY
+    }
+
     #[must_use]
     pub fn text(kind: Kind, code: ErrorCode, message: String) -> Self {
         Self { kind, code, message, version: None, http_status: None }

@@ -26,6 +26,7 @@ mod throttle;
 mod trust_store;
 
 pub use attempt::{Outcome, Updater, now};
+pub use channel::{app_name, channel_server};
 pub use check::CheckOutcome;
 pub use error::{Failure, Kind};
 pub use http::RetryPolicy;

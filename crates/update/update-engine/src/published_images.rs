@@ -55,8 +55,10 @@ impl PublishedImages {
         let server = server.trim_end_matches('/');
         let files_url = format!("{server}/files/{app}");
         let newest = newest(&files_url, spec, root, retry, isolation)?;
-        let release =
-            PublishedRelease::of_newest(&files_url, &newest, version, spec, (retry, isolation))?.release;
+        let release = PublishedRelease::of_newest(&files_url, &newest, version, spec, (retry, isolation));
+        let release = release
+            .map_err(|failure| Failure { version: version.map(ToString::to_string), ..failure })?
+            .release;
         let (version, board) = (&release.version, spec.board);
         let listed = listed(&newest.trusted.targets, board, version)?;
         let base = format!("{files_url}/targets/releases/{board}/{version}/");

@@ -76,6 +76,12 @@ impl TrustStore {
         &self.root
     }
 
+    /// The file with it.
+    #[must_use]
+    pub fn root_file(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Identifies it.
     #[must_use]
     pub fn in_force(&self) -> RootInForce {

@@ -106,6 +106,7 @@ const AREAS: [(&str, Area); 9] = [
                 "os/rootfs/usr/lib/repart.d/",
                 "qemu/own_image.rs",
                 "qemu/scenarios/install",
+                "qemu/scenarios/updates/installation",
                 "units/usr/lib/systemd/system/keelson-installed-files",
                 "units/usr/lib/systemd/system/user-cloudinit",
             ],

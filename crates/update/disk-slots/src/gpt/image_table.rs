@@ -6,14 +6,14 @@ use std::io;
 use super::{Partition, TableCopy, TableError, read_copy};
 use crate::disk::Disk;
 
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 /// Protective MBR, header and 128 entries: the first bytes of an image, before its first partition.
 pub const HEAD: usize = 34 * SECTOR as usize;
 /// Sectors of the backup copy: entries and header.
-const BACKUP_SECTORS: u64 = 33;
+pub(super) const BACKUP_SECTORS: u64 = 33;
 const ENTRIES_BYTES: usize = 32 * SECTOR as usize;
 /// Offset of the first record in the protective MBR, and its type.
-const MBR_RECORD: usize = 446;
+pub(super) const MBR_RECORD: usize = 446;
 const MBR_GPT: u8 = 0xee;
 
 /// Why an image's table cannot be used.
@@ -35,8 +35,8 @@ pub enum ImageTableError {
 /// The table at the beginning of a disk image.
 #[derive(Debug, Clone)]
 pub struct ImageTable {
-    mbr: Vec<u8>,
-    copy: TableCopy,
+    pub(super) mbr: Vec<u8>,
+    pub(super) copy: TableCopy,
     partitions: Vec<Partition>,
     bytes: u64,
 }
@@ -107,14 +107,7 @@ impl ImageTable {
         if length < self.needed_bytes() {
             return Err(ImageTableError::Small { needed: self.needed_bytes(), present: length });
         }
-        let last = length / SECTOR - 1;
-        let entries = self.copy.entries.clone();
-        let mut primary = self.copy.clone();
-        primary.set(32, &last.to_le_bytes());
-        primary.set(48, &(last - BACKUP_SECTORS).to_le_bytes());
-        let primary = primary.with_entries(entries.clone());
-        let backup = primary.mirror(last, SECTOR).with_entries(entries);
-        Ok(FittedTable { protective_mbr: protective_mbr(&self.mbr, last), primary, backup })
+        Ok(FittedTable::new(&self.copy, &self.mbr, self.copy.entries.clone(), length))
     }
 }
 
@@ -143,18 +136,38 @@ pub struct FittedTable {
 }
 
 impl FittedTable {
+    /// `header` with these entries, and `mbr`, for a disk of `length` bytes.
+    pub(super) fn new(header: &TableCopy, mbr: &[u8], entries: Vec<u8>, length: u64) -> Self {
+        let last = length / SECTOR - 1;
+        let mut primary = header.clone();
+        primary.set(32, &last.to_le_bytes());
+        primary.set(48, &(last - BACKUP_SECTORS).to_le_bytes());
+        let primary = primary.with_entries(entries.clone());
+        let backup = primary.mirror(last, SECTOR).with_entries(entries);
+        Self { protective_mbr: protective_mbr(mbr, last), primary, backup }
+    }
+
     /// Writes the backup copy, the protective MBR and the primary copy, each durable before the next. The disk has no
     /// table before the first header is written, and a complete one afterwards.
     ///
     /// # Errors
     /// A write.
     pub fn write(&self, disk: &mut impl Disk) -> Result<(), TableError> {
-        let failed = |location| move |source| TableError::Write { location, source };
-        self.backup.write(disk, SECTOR).map_err(failed("the end"))?;
-        let beginning = failed("the beginning");
+        self.write_backup(disk)?;
+        self.write_primary(disk)
+    }
+
+    pub(super) fn write_backup(&self, disk: &mut impl Disk) -> Result<(), TableError> {
+        let failed = |source| TableError::Write { location: "the end", source };
+        self.backup.write(disk, SECTOR).map_err(failed)
+    }
+
+    /// The protective MBR, and the primary copy.
+    pub(super) fn write_primary(&self, disk: &mut impl Disk) -> Result<(), TableError> {
+        let failed = |source| TableError::Write { location: "the beginning", source };
         let mbr: io::Result<()> = disk.write_at(&self.protective_mbr, 0).and_then(|()| disk.sync());
-        mbr.map_err(beginning)?;
-        self.primary.write(disk, SECTOR).map_err(beginning)
+        mbr.map_err(failed)?;
+        self.primary.write(disk, SECTOR).map_err(failed)
     }
 }
 

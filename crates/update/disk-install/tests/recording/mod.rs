@@ -1,0 +1,131 @@
+//! A disk that records what is written, and what a power cut leaves of it.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test program uses a part; a test stops at what it did not expect"
+)]
+
+use std::io::{self, Cursor};
+
+use disk_install::Target;
+use disk_slots::Disk;
+use disk_slots::gpt::Partition;
+
+pub const MIB: usize = 1 << 20;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    Write(usize, Vec<u8>),
+    Sync,
+}
+
+/// Records what happens to it. A `defect` changes the byte there whenever it is written.
+#[derive(Debug, Clone)]
+pub struct RecordingDisk {
+    pub content: Vec<u8>,
+    pub events: Vec<Event>,
+    pub defect: Option<usize>,
+}
+
+impl RecordingDisk {
+    pub fn new(content: Vec<u8>) -> Self {
+        Self { content, events: Vec::new(), defect: None }
+    }
+
+    pub fn apply(&mut self, offset: usize, bytes: &[u8]) {
+        self.content[offset..offset + bytes.len()].copy_from_slice(bytes);
+        if let Some(at) = self.defect.filter(|at| (offset..offset + bytes.len()).contains(at)) {
+            self.content[at] ^= 1;
+        }
+    }
+}
+
+impl Disk for RecordingDisk {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        into.copy_from_slice(&self.content[offset..offset + into.len()]);
+        Ok(())
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        self.apply(offset, bytes);
+        self.events.push(Event::Write(offset, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.events.push(Event::Sync);
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.content.len() as u64)
+    }
+}
+
+impl Target for RecordingDisk {
+    fn zero_at(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.write_at(&vec![0; usize::try_from(bytes).unwrap()], offset)
+    }
+
+    fn forget_cache(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A disk with a table and content that depends on `seed`; a third of it is zeros.
+pub fn disk(length: usize, seed: u8, parts: &[(&str, usize)]) -> Vec<u8> {
+    let device = Cursor::new(vec![0; length]);
+    let config = gpt::GptConfig::new().writable(true).logical_block_size(gpt::disk::LogicalBlockSize::Lb512);
+    let mut table = config.create_from_device(device, None).unwrap();
+    for (label, bytes) in parts {
+        table.add_partition(label, *bytes as u64, gpt::partition_types::BASIC, 0, None).unwrap();
+    }
+    let mut bytes = table.write().unwrap().into_inner();
+    let content = bytes.iter_mut().enumerate().take(length - MIB).skip(MIB);
+    for (at, byte) in content.filter(|(at, _)| at / MIB % 3 != 2) {
+        *byte = (at.wrapping_mul(31) >> 3) as u8 ^ seed;
+    }
+    bytes
+}
+
+pub fn range(part: &Partition) -> std::ops::Range<usize> {
+    let start = usize::try_from(part.offset).unwrap();
+    start..start + usize::try_from(part.bytes).unwrap()
+}
+
+/// Calls `check` with what each power cut leaves of a disk: between events, and within writes, alone and after the others,
+/// since a disk reorders what was not flushed. Returns the number of cuts.
+pub fn each_cut(old: &[u8], events: &[Event], mut check: impl FnMut(Vec<u8>, &str)) -> usize {
+    let mut durable = RecordingDisk::new(old.to_vec());
+    let mut unsynced: Vec<(usize, Vec<u8>)> = Vec::new();
+    let mut cuts = 0;
+    for (number, event) in events.iter().enumerate() {
+        let about = format!("event {number}");
+        match event {
+            Event::Sync => unsynced.drain(..).for_each(|(offset, bytes)| durable.apply(offset, &bytes)),
+            Event::Write(offset, bytes) => {
+                for length in [1, 512, bytes.len() / 2, bytes.len()] {
+                    let torn = &bytes[..length.min(bytes.len())];
+                    let mut alone = durable.clone();
+                    alone.apply(*offset, torn);
+                    let mut ordered = durable.clone();
+                    unsynced.iter().for_each(|(offset, bytes)| ordered.apply(*offset, bytes));
+                    ordered.apply(*offset, torn);
+                    for cut in [alone, ordered] {
+                        check(cut.content, &about);
+                        cuts += 1;
+                    }
+                }
+                unsynced.push((*offset, bytes.clone()));
+            }
+        }
+        let mut all = durable.clone();
+        unsynced.iter().for_each(|(offset, bytes)| all.apply(*offset, bytes));
+        check(all.content, &about);
+    }
+    assert!(unsynced.is_empty(), "the last write is durable");
+    cuts
+}
