@@ -75,7 +75,7 @@ mod tests {
         let listeners = sockets.clone().map(|socket| UnixListener::bind(socket).unwrap());
         let one_address = (Ipv4Addr::new(10, 77, 0, 1), 24);
         let link_local = Ipv4Addr::new(169, 254, 169, 254);
-        let one = LanHost::join(sockets[0].clone(), "52:54:00:00:00:01", &[one_address, (link_local, 32)]);
+        let one = LanHost::join(sockets[0].clone(), "52:54:00:00:00:01", &[one_address, (link_local, 16)]);
         let two = LanHost::join(
             sockets[1].clone(),
             "52:54:00:00:00:02",
