@@ -27,7 +27,7 @@ pub enum ConfigIsoError {
     Sandbox(#[from] SandboxError),
 }
 
-/// Writes files, by name in [`FOLDER`], to `to`, which only its owner can read. The same files give the same bytes.
+/// Writes files, by name in `openstack/latest`, to `to`, which only its owner can read. The same files give the same bytes.
 /// `tools` is a tools tree with xorriso.
 pub fn write(tools: &Path, files: &[(&str, Vec<u8>)], to: &Path) -> Result<(), ConfigIsoError> {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
