@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use disk_install::Retries;
 
-use crate::kept::NumberRange;
+use crate::number_range::NumberRange;
 
 /// Install Keelson to a disk
 ///

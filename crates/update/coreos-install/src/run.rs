@@ -69,13 +69,13 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
     let firmware = boot_entry::open(job, destination)?;
     let files = configuration::read(job.flags, job.root, &job.fetcher)?;
     check_files(&files)?;
-    if job.flags.dry_run {
-        job.report(&job.settings.print(job.flags));
-        return Ok(None);
-    }
     let filter = Filter::of(job.flags)?;
     if filter.is_some() && matches!(destination, Destination::Image { .. }) {
         bail!("--save-partlabel and --save-partindex are for disks: a disk image is replaced as a whole");
+    }
+    if job.flags.dry_run {
+        job.report(&job.settings.print(job.flags));
+        return Ok(None);
     }
     let source = Source::find(job)?;
     job.verbose(&format!("source: {}", source.name));
