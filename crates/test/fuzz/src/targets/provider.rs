@@ -121,7 +121,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let guestinfo = keys.map(|(key, value)| format!("{key}={value}\n")).concat();
     let no_cloud = "instance-id: 7\nlocal-hostname: a.b\nnetwork-interfaces: |\n  auto eth0\npublic-keys:\n  0: \
         {openssh-key: k}\n  b: &a k\n  c: *a\n";
-    let virtual_box = "Value: b\n/coreos-cloudinit/user-data=aGk=\n/coreos-cloudinit/user-data.encoding=b64\n\
+    let virtual_box = "/coreos-cloudinit/user-data=aGk=\n/coreos-cloudinit/user-data.encoding=b64\n\
         /coreos-cloudinit/hostname=a\n";
     let cloud_sigma = r#"{"name":"a","uuid":"u","nics":[{"ip_v4_conf":{"ip":{"uuid":"192.0.2.1"}},"mac":"m",
         "vlan":{"uuid":"v"}}],"meta":{"base64_fields":"a,cloudinit-user-data","cloudinit-user-data":"aGk=",
