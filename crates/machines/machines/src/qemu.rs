@@ -3,8 +3,10 @@
 //! Each node has a background process, its supervisor (`supervisor`), which runs QEMU in a network of its own.
 
 mod arguments;
+mod boot_source;
 mod disk;
 mod hardware;
+mod option_value;
 pub mod qmp;
 mod sandbox;
 pub mod supervisor;

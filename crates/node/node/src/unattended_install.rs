@@ -14,6 +14,8 @@ use clap::Parser;
 use crate::root::Root;
 
 const COMMAND_LINE: &str = "/proc/cmdline";
+/// Exists if UEFI booted the machine.
+const UEFI: &str = "/sys/firmware/efi";
 /// Written by `keelson image customize --install`.
 const CUSTOMIZATION: &str = "/usr/share/oem/unattended-install/arguments";
 const MAX_CUSTOMIZATION: u64 = 64 << 10;
@@ -42,7 +44,7 @@ const SLOT: &str = "PARTNAME=USR-A";
                   keelson.install.config-hash=DIGEST    its digest: sha256- and 64 hexadecimal digits\n  \
                   keelson.install.copy-network          keep the network units of the live system\n  \
                   keelson.install.report=URL            gets a POST request when the system is installed\n  \
-                  keelson.install.force                 install although a disk has an installed system\n  \
+                  keelson.install.force                 install although a disk has an installed system, or a BIOS booted the machine\n  \
                   keelson.install.reboot=no             stay in the live system"
 )]
 struct Flags {
@@ -74,6 +76,10 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         };
         command = vec![REPORT.to_owned(), url.clone()];
+    } else if !is_forced && !flags.root.at(UEFI).exists() {
+        bail!(
+            "a BIOS booted this machine, and an installed disk boots by UEFI only: switch the firmware to UEFI, or add {FORCE}"
+        );
     } else {
         command.extend(arguments);
     }

@@ -187,12 +187,17 @@ fn a_machine_with_an_installed_disk_reports_it_or_is_left_alone() {
             ("proc/cmdline", &format!("quiet keelson.install=smallest {more}\n")),
             (&format!("{slot}/uevent"), "DEVTYPE=partition\nPARTNAME=USR-A\n"),
             ("sys/class/block/none", ""),
+            ("sys/firmware/efi/fw_platform_size", "64\n"),
         ]);
         symlink(machine.root().join(&slot), machine.root().join(format!("sys/class/block/{disk}2"))).unwrap();
         let output = machine.call("keelson-unattended-install", &["--dry-run"]);
         check(&output, 0, expect);
         assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), lines, "{output:?}");
     }
+    let machine =
+        Machine::new(&[("proc/cmdline", "keelson.install=smallest\n"), ("sys/class/block/none", "")]);
+    let output = machine.call("keelson-unattended-install", &["--dry-run"]);
+    check(&output, 1, "a BIOS booted this machine");
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The command line of a QEMU node: a pure function with a golden test.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use crate::certificates;
-use crate::cluster::{BootSource, Cluster, Datasource, Medium, MediumDrive, NetworkFirmware, Node};
+use crate::cluster::{BootSource, Cluster, Datasource, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
 use crate::processor::Acceleration;
+use crate::qemu::boot_source;
 use crate::qemu::hardware::{DISK_NODE, Devices};
+use crate::qemu::option_value::value;
 use crate::ready::PORT;
 use crate::resets;
 use crate::store::{Layout, NodeLayout};
@@ -19,18 +20,10 @@ use crate::store::{Layout, NodeLayout};
 const SANDBOX: [&str; 2] =
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
 
-/// With Secure Boot only the firmware may write its variables. S3 is disabled because resume does not restore that
-/// protection.
+/// With Secure Boot only the firmware may write its variables: the long form, since the driver's name has a dot. S3 is
+/// disabled because resume does not restore that protection.
 const PROTECTED_VARIABLES: [&str; 4] =
-    ["-global", "cfi.pflash01.secure=on", "-global", "ICH9-LPC.disable_s3=1"];
-
-const NO_IPV6: &[&str] = &["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"];
-const NO_PXE: &[&str] = &[
-    "-fw_cfg",
-    "name=opt/org.tianocore/IPv4PXESupport,string=n",
-    "-fw_cfg",
-    "name=opt/org.tianocore/IPv6PXESupport,string=n",
-];
+    ["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"];
 
 /// Serial number of the second disk: `/dev/disk/by-id/virtio-spare`.
 const SPARE_SERIAL: &str = "spare";
@@ -70,7 +63,7 @@ pub fn arguments(
     add(devices.arguments);
     add(&["-device", &format!("{},drive=disk,bootindex=1", devices.disk)]);
     add(devices.others);
-    add(protocols(&cluster.boot_source));
+    add(boot_source::protocols(&cluster.boot_source));
     add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
     for arguments in network(devices, layout, node, &cluster.boot_source) {
         add(&arguments.each_ref().map(String::as_str));
@@ -111,7 +104,7 @@ pub fn arguments(
     if cluster.registration {
         add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
     }
-    all.extend(medium(&cluster.boot_source));
+    all.extend(boot_source::medium(&cluster.boot_source));
     all.extend(cluster.qemu_arguments.iter().cloned());
     let kernel_arguments = acceleration.kernel_arguments().into_iter().chain(devices.kernel_arguments);
     add_kernel(&mut all, &cluster.boot_source, kernel_arguments);
@@ -130,35 +123,13 @@ fn add_kernel<'a>(all: &mut Vec<String>, source: &'a BootSource, arguments: impl
 
 /// The drives of UEFI: code and variables. Without them QEMU's firmware is a BIOS.
 fn uefi(cluster: &Cluster, files: &NodeLayout) -> Vec<String> {
-    match &cluster.boot_source {
-        BootSource::Network(NetworkFirmware::Bios) | BootSource::Medium(Medium { bios: true, .. }) => {
-            return Vec::new();
-        }
-        BootSource::Disk | BootSource::Kernel(_) | BootSource::Network(_) | BootSource::Medium(_) => {}
+    if boot_source::is_bios(&cluster.boot_source) {
+        return Vec::new();
     }
     vec![
         format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
         format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables())),
     ]
-}
-
-/// The medium precedes the disk in the boot order.
-fn medium(source: &BootSource) -> Vec<String> {
-    let BootSource::Medium(medium) = source else { return Vec::new() };
-    let file = value(&medium.file);
-    let drive = format!("if=none,id=medium,format=raw,readonly=on,file={file}");
-    let device = |model: &str| format!("{model},drive=medium,bootindex=0");
-    match medium.drive {
-        MediumDrive::CdRom => vec!["-drive".to_owned(), drive, "-device".to_owned(), device("ide-cd")],
-        MediumDrive::Usb => vec![
-            "-drive".to_owned(),
-            drive,
-            "-device".to_owned(),
-            "qemu-xhci,id=medium-usb".to_owned(),
-            "-device".to_owned(),
-            device("usb-storage,bus=medium-usb.0"),
-        ],
-    }
 }
 
 fn spare_disk(cluster: &Cluster, files: &NodeLayout) -> Vec<[String; 2]> {
@@ -200,30 +171,13 @@ fn network(devices: &Devices, layout: &Layout, node: &Node, source: &BootSource)
     }
     let socket = value(&lan::socket(&layout.lan(), &node.name));
     let lan = format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500");
-    // Before the disk. The adapter's ROM has iPXE; UEFI has a driver of its own.
-    let boot = match source {
-        BootSource::Disk | BootSource::Kernel(_) | BootSource::Medium(_) => "romfile=",
-        BootSource::Network(NetworkFirmware::Bios) => "bootindex=0",
-        BootSource::Network(NetworkFirmware::Pxe | NetworkFirmware::Http) => "bootindex=0,romfile=",
-    };
+    let boot = boot_source::adapter(source);
     [(user, "netdev=user,romfile=".to_owned()), (lan, format!("netdev=lan,mac={},{boot}", node.mac))].map(
         |(netdev, device)| {
             let device = format!("{},{device}", devices.network);
             ["-netdev".to_owned(), netdev, "-device".to_owned(), device]
         },
     )
-}
-
-/// OVMF's switches of the protocols that are not tried.
-fn protocols(source: &BootSource) -> &'static [&'static str] {
-    match source {
-        BootSource::Disk
-        | BootSource::Kernel(_)
-        | BootSource::Medium(_)
-        | BootSource::Network(NetworkFirmware::Bios) => &[],
-        BootSource::Network(NetworkFirmware::Pxe) => NO_IPV6,
-        BootSource::Network(NetworkFirmware::Http) => NO_PXE,
-    }
 }
 
 /// Adds kernel arguments through systemd-stub, which reads only one such string. Ours come first, so that those of
@@ -241,15 +195,15 @@ fn machine(model: &str, secure_boot: bool) -> String {
     if secure_boot { format!("{model},smm=on") } else { model.to_owned() }
 }
 
-/// A path as the value of an option: QEMU escapes a comma by doubling it.
-fn value(path: &Path) -> String {
-    path.to_string_lossy().replace(',', ",,")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::cluster::{ClusterSpec, DirectBoot, Forward, Hardware, SharedFolder, tests::image};
+    use crate::cluster::{
+        ClusterSpec, DirectBoot, Forward, Hardware, Medium, MediumDrive, NetworkFirmware, SharedFolder,
+        tests::image,
+    };
 
     const GOLDEN: &str = include_str!("golden/core-01.txt");
 
@@ -296,7 +250,10 @@ mod tests {
         assert!(!GOLDEN.contains("smm") && !GOLDEN.contains("secboot"), "only who asks for it has it");
         cluster.secure_boot = true;
         let text = lines(&cluster, "/state", &Acceleration::Kvm);
-        assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
+        assert!(
+            text.contains("-machine q35,smm=on\n-global driver=cfi.pflash01,property=secure,value=on\n"),
+            "{text}"
+        );
         assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
     }
 
