@@ -157,7 +157,8 @@ fn put_buffer(message: &mut [u8], index: usize, at: *const u8, bytes: usize) {
     let start = parameter(index);
     put(message, start, &BUFFER.to_ne_bytes());
     put(message, start + 4, &u32::try_from(bytes).unwrap_or_default().to_ne_bytes());
-    put(message, start + 8, &(at.addr() as u64).to_ne_bytes());
+    // The kernel uses the address: what it writes must count.
+    put(message, start + 8, &(at.expose_provenance() as u64).to_ne_bytes());
 }
 
 fn put(message: &mut [u8], at: usize, bytes: &[u8]) {

@@ -22,7 +22,10 @@ impl Host {
             let start = parameter(index);
             assert_eq!(number(message, start), BUFFER);
             let address = u64::from_ne_bytes(message[start + 8..start + 16].try_into().unwrap());
-            (address as usize as *mut u8, number(message, start + 4) as usize)
+            (
+                std::ptr::with_exposed_provenance_mut::<u8>(address as usize),
+                number(message, start + 4) as usize,
+            )
         };
         let (name, value) = (buffer(message, 0), buffer(message, 1));
         // SAFETY: the client's buffers live during its call.
