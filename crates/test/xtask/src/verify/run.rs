@@ -44,6 +44,9 @@ pub struct Run<'a> {
     began: Instant,
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
+    /// Parts of each chosen step: listing them runs cargo.
+    parts: OnceCell<Vec<Vec<Part>>>,
+    touched: OnceCell<Touched>,
     /// What the recorded times leave room for.
     plan_by_record: OnceCell<Plan>,
     /// Number of parts that the last plan left out.
@@ -89,6 +92,8 @@ impl<'a> Run<'a> {
             began: Instant::now(),
             slowdown: Cell::new(1.0),
             finished: RefCell::default(),
+            parts: OnceCell::new(),
+            touched: OnceCell::new(),
             plan_by_record: OnceCell::new(),
             left_out: Cell::new(None),
             beside: RefCell::default(),
@@ -221,13 +226,13 @@ impl<'a> Run<'a> {
         let slowdown = self.slowdown.get();
         let (parts, to_come) = self.parts_and_needed_seconds(&finished)?;
         let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
-        let touched = Touched::of(self.workspace)?;
+        let touched = self.touched()?;
         let clock = Clock { elapsed, slowdown };
-        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock, &finished);
+        let plan = plan::of_ci(&parts, touched, self.number, &self.costs, clock, &finished);
         if self.left_out.replace(Some(plan.left_out.len())) != Some(plan.left_out.len()) {
             let is_optional = |part: &&Part| part.kind != Kind::Always && plan.run.contains(&part.id);
             let optional = parts.iter().filter(is_optional).map(|part| part.id.clone()).collect();
-            self.announce(&optional, plan.left_out.len(), &touched);
+            self.announce(&optional, plan.left_out.len(), touched);
         }
         Ok(plan)
     }
@@ -238,9 +243,8 @@ impl<'a> Run<'a> {
             return Ok(plan);
         }
         let (parts, elapsed) = self.parts_and_needed_seconds(&BTreeSet::new())?;
-        let touched = Touched::of(self.workspace)?;
         let clock = Clock { elapsed, slowdown: 1.0 };
-        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock, &BTreeSet::new());
+        let plan = plan::of_ci(&parts, self.touched()?, self.number, &self.costs, clock, &BTreeSet::new());
         Ok(self.plan_by_record.get_or_init(|| plan))
     }
 
@@ -248,16 +252,32 @@ impl<'a> Run<'a> {
     fn parts_and_needed_seconds(&self, finished: &BTreeSet<&'static str>) -> Result<(Vec<Part>, f64)> {
         let mut parts: Vec<Part> = Vec::new();
         let mut seconds = 0.0;
-        for step in &self.chosen {
-            let of_step = (step.parts)(self).with_context(|| format!("parts of {}", step.name))?;
+        for (step, of_step) in self.chosen.iter().zip(self.parts()?) {
             let always = of_step.is_empty() || of_step.iter().any(|part| part.kind == Kind::Always);
             if always && !finished.contains(step.name) {
                 let cost = |name: &str| self.costs.get(name).copied().unwrap_or(0.0);
                 seconds += cost(step.name) + cost(&format!("{}: compile", step.name));
             }
-            parts.extend(of_step);
+            parts.extend(of_step.iter().cloned());
         }
         Ok((parts, seconds))
+    }
+
+    fn parts(&self) -> Result<&[Vec<Part>]> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
+        let of_step = |step: &Step| (step.parts)(self).with_context(|| format!("parts of {}", step.name));
+        let parts = self.chosen.iter().map(|step| of_step(step)).collect::<Result<_>>()?;
+        Ok(self.parts.get_or_init(|| parts))
+    }
+
+    fn touched(&self) -> Result<&Touched> {
+        if let Some(touched) = self.touched.get() {
+            return Ok(touched);
+        }
+        let touched = Touched::of(self.workspace)?;
+        Ok(self.touched.get_or_init(|| touched))
     }
 }
 

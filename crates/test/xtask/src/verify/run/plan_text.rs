@@ -14,8 +14,8 @@ impl Run<'_> {
     /// One line for each step or part that would run, with its recorded seconds, and the sum.
     pub fn plan_text(&self) -> Result<String> {
         let mut rows: Vec<String> = Vec::new();
-        for step in &self.chosen {
-            let has_parts = !(step.parts)(self)?.is_empty();
+        for (step, parts) in self.chosen.iter().zip(self.parts()?) {
+            let has_parts = !parts.is_empty();
             let names = if has_parts { self.select(step.name)?.names } else { Vec::new() };
             rows.extend(names.iter().map(|name| format!("{}/{name}", step.name)));
             // Compile time and other time that belongs to no part.
@@ -47,9 +47,9 @@ impl Run<'_> {
     /// Recorded minutes of each slice of the rotation.
     fn slices(&self) -> Result<Vec<f64>> {
         let mut rotating: Vec<String> = Vec::new();
-        for step in &self.chosen {
-            let parts = (step.parts)(self)?.into_iter().filter(|part| part.kind != Kind::Always);
-            rotating.extend(parts.map(|part| part.id));
+        for parts in self.parts()? {
+            let parts = parts.iter().filter(|part| part.kind != Kind::Always);
+            rotating.extend(parts.map(|part| part.id.clone()));
         }
         let cost = |id: &str| plan::cost(&self.costs, id);
         let minutes = |number| slice(&rotating, cost, number).iter().map(|id| cost(id)).sum::<f64>() / 60.0;
