@@ -46,7 +46,7 @@ use may_not_run::Allowed;
 use plan::Size;
 pub use record::{Flags as RecordFlags, record};
 use report::Report;
-use result::{State, StepResult};
+use result::{Skip, State, StepResult};
 pub use run::UnknownPart;
 use run::{Run, Step};
 use steps::STEPS;
@@ -148,9 +148,10 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
         Report { least_space: disk_space.least(), ..Report::new(&results, &run.costs, name(&run), commit) };
     let default = target_folder(&workspace.root).join(report::FILE);
     write(&report, flags.report.as_deref().unwrap_or(&default))?;
-    let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
+    let unlisted = unlisted(&results, &allowed);
+    let verdict = verdict(&results, &unlisted, flags.strict || flags.ci);
     println!("\n{}", report.text());
-    println!("{}", next(&run, &results, verdict));
+    println!("{}", next(&run, &results, &unlisted, verdict));
     println!(" {}{}", report.coverage(), scope(&run));
     Ok(verdict)
 }
@@ -189,14 +190,19 @@ fn scope(run: &Run<'_>) -> String {
     }
 }
 
-fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
+fn next(run: &Run<'_>, results: &[StepResult], unlisted: &[Skip], verdict: Verdict) -> String {
     let failed = failed_parts(&run.chosen, results);
     match verdict {
         Verdict::Failed if interrupt::received() => {
             format!(" interrupted; go on with  cargo verify {}", failed.join(" "))
         }
         Verdict::Failed if failed.is_empty() => {
-            format!(" strict: a part did not run and {} does not list it", may_not_run::FILE)
+            let parts: String =
+                unlisted.iter().map(|skip| format!("\n   {}: {}", skip.part, skip.reason)).collect();
+            format!(
+                " strict: did not run, and {} does not list it with this reason:{parts}",
+                may_not_run::FILE
+            )
         }
         Verdict::Failed => {
             format!(" next: fix it (`cargo fix-all` may), then  cargo verify {}", failed.join(" "))
@@ -217,12 +223,15 @@ fn failed_parts(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     chosen.iter().flat_map(of).collect()
 }
 
-fn verdict(results: &[StepResult], allowed: &Allowed, strict: bool) -> Verdict {
-    let not_run = results.iter().flat_map(StepResult::not_run);
-    let missing = not_run.filter(|skip| !allowed.allows(skip)).count();
-    match (results.iter().any(StepResult::failed), missing) {
+/// What did not run and is not allowed to.
+fn unlisted(results: &[StepResult], allowed: &Allowed) -> Vec<Skip> {
+    results.iter().flat_map(StepResult::not_run).filter(|skip| !allowed.allows(skip)).collect()
+}
+
+fn verdict(results: &[StepResult], unlisted: &[Skip], strict: bool) -> Verdict {
+    match (results.iter().any(StepResult::failed), unlisted) {
         (true, _) => Verdict::Failed,
-        (false, 0) => Verdict::Verified,
+        (false, []) => Verdict::Verified,
         (false, _) if strict => Verdict::Failed,
         (false, _) => Verdict::Incomplete,
     }
@@ -330,7 +339,13 @@ mod tests {
             (vec![passed(), skipped()], true, Verdict::Failed),
             (vec![failed(), skipped()], false, Verdict::Failed),
         ] {
-            assert_eq!(verdict(&results, &nothing, strict), expect, "{results:?}");
+            let unlisted = unlisted(&results, &nothing);
+            assert_eq!(verdict(&results, &unlisted, strict), expect, "{results:?}");
+            let workspace = Workspace::load(&workspace::root()).unwrap();
+            let run = Run::new(&workspace, Size::Ci, choose(&[], &[]).unwrap(), &[]).unwrap();
+            let named = next(&run, &results, &unlisted, verdict(&results, &unlisted, strict))
+                .contains("ssh: no sshd");
+            assert_eq!(named, strict && !unlisted.is_empty(), "{results:?}");
         }
     }
 }
