@@ -26,20 +26,21 @@ struct BuiltFile {
 
 /// Returns the image that the scenario boots, with its files in `folder`; `None` for the run's.
 pub(crate) fn image(run: &Run, scenario: &Scenario, folder: &Path) -> Result<Option<Image>, Failure> {
-    let mut image = run.image.clone();
     if scenario.secure_boot {
         let key = signing::key(run)?;
         // Signing changes only the boot partition; /usr is the same.
-        image.raw = first(build(run, "raw", Some(&key), &folder.join("signed"))?)?;
-    } else if let Some(format) = scenario.format {
-        let file = first(build_format(run, format, &folder.join("built"))?)?;
-        let imported = import(&file, &run.image.tools, &folder.join("imported"), false)
-            .map_err(|error| Failure::Expected(format!("{}: {error}", file.display())))?;
-        (image.raw, image.usr_erofs) = (imported.raw, imported.usr_erofs);
-    } else {
-        return Ok(None);
+        let raw = first(build(run, "raw", Some(&key), &folder.join("signed"))?)?;
+        return Ok(Some(Image { raw, ..run.image.clone() }));
     }
-    Ok(Some(image))
+    scenario.format.map(|format| imported(run, format, folder)).transpose()
+}
+
+/// Builds the image under test in another format, and imports the file as `up --image` does.
+pub(crate) fn imported(run: &Run, format: &str, folder: &Path) -> Result<Image, Failure> {
+    let file = first(build_format(run, format, &folder.join("built"))?)?;
+    let imported = import(&file, &run.image.tools, &folder.join("imported"), false)
+        .map_err(|error| Failure::Expected(format!("{}: {error}", file.display())))?;
+    Ok(Image { raw: imported.raw, usr_erofs: imported.usr_erofs, ..run.image.clone() })
 }
 
 /// Builds the image under test in another format into `out`; returns its files.

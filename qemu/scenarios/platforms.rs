@@ -1,5 +1,7 @@
 //! Images for other platforms, on the devices that these have.
 
+use std::fs;
+
 use machines::cluster::BackendKind::Qemu;
 use machines::cluster::Hardware;
 use machines::machine::Machine;
@@ -7,6 +9,7 @@ use machines::ready::Ready;
 
 use super::kv::SOON;
 use crate::failure::{Failure, expect};
+use crate::own_image::imported;
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-drive, content: applied}]\n";
@@ -37,6 +40,33 @@ pub const VMWARE: Scenario = Scenario {
     ..PLATFORM
 };
 
+pub const DISKS: Scenario = Scenario {
+    name: "platform-disks",
+    about: "disks in all formats that need no platform's devices boot, are provisioned by a config drive, and have their OEM files",
+    nodes: PLAIN_FORMATS.len(),
+    long_on: &[Qemu],
+    run: |context| each_boots(context, &PLAIN_FORMATS),
+    ..PLATFORM
+};
+
+pub const VIRTUALBOX_DISKS: Scenario = Scenario {
+    name: "platform-virtualbox-disks",
+    about: "the VDI and the disk of Vagrant's box boot on VirtualBox's devices, and have their OEM files",
+    nodes: VIRTUALBOX_FORMATS.len(),
+    hardware: Hardware::VirtualBox,
+    long_on: &[Qemu],
+    run: |context| each_boots(context, &VIRTUALBOX_FORMATS),
+    ..PLATFORM
+};
+
+/// Formats, each with the ID of its OEM files.
+type Formats = [(&'static str, &'static str)];
+
+/// Hyper-V's devices are in no emulator.
+const PLAIN_FORMATS: [(&str, &str); 5] =
+    [("raw.gz", ""), ("raw.zst", ""), ("vmdk", ""), ("vhd", ""), ("vhdx", "hyperv")];
+const VIRTUALBOX_FORMATS: [(&str, &str); 2] = [("vdi", "virtualbox"), ("box", "vagrant")];
+
 const PLATFORM: Scenario = Scenario { on: &[Qemu], user_data: Some(USER_DATA), ..DEFAULTS };
 
 /// What a machine finds on a platform.
@@ -51,8 +81,11 @@ struct Found {
     network: &'static str,
 }
 
-/// Size of the file system for data on a disk of 16 GiB, at least.
-const ROOT_GIB: u64 = 12;
+/// Sizes of the disk with `/` and of that file system, in GiB.
+const SIZES: &str = "device=$(readlink -f /sys/dev/block/$(mountpoint -d /)); \
+    echo $(($(cat $device/../size) / 2097152)); df --output=size --block-size=1G / | tail -n1";
+/// Size of the other partitions, and of what the file system takes for itself.
+const OTHERS_GIB: u64 = 3;
 
 fn boots(context: &Context<'_>, found: &Found) -> Result<(), Failure> {
     let machine = context.machine(1);
@@ -63,34 +96,63 @@ fn boots(context: &Context<'_>, found: &Found) -> Result<(), Failure> {
     expect(hypervisor.trim() == found.hypervisor, found.hypervisor, &hypervisor)?;
     uses(&machine, DISK_DRIVERS, found.disk)?;
     uses(&machine, NETWORK_DRIVERS, found.network)?;
-    let size = machine.succeed("df --output=size --block-size=1G / | tail -n1")?;
-    let enough = size.trim().parse::<u64>().is_ok_and(|size| size >= ROOT_GIB);
-    expect(enough, &format!("at least {ROOT_GIB} GiB for data"), &size)?;
+    grown(&machine)?;
     let provisioned = "grep -x applied /etc/from-the-drive";
     machine.succeed(provisioned)?;
     nothing_failed(&machine.reboot()?)?;
     machine.succeed(provisioned).map(drop).map_err(Failure::from)
 }
 
-fn nothing_failed(ready: &Ready) -> Result<(), Failure> {
+/// Boots one machine after the other, each from the disk in its format.
+fn each_boots(context: &Context<'_>, formats: &Formats) -> Result<(), Failure> {
+    for (index, (format, oem)) in formats.iter().enumerate() {
+        let failed = |failure: Failure| Failure::Expected(format!("{format}: {}", failure.chain()));
+        let folder = context.site.layout().root().join(format);
+        let image = imported(context.run, format, &folder)?;
+        context.site.replace_image(&image.raw)?;
+        let machine = context.machine(index + 1);
+        nothing_failed(&machine.start()?).map_err(failed)?;
+        machine.succeed("grep -x applied /etc/from-the-drive")?;
+        let release = machine.succeed("cat /usr/share/oem/oem-release; true")?;
+        let has = release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default();
+        expect(has == *oem, &format!("OEM files of {oem:?}"), &release).map_err(failed)?;
+        machine.shut_down()?;
+        fs::remove_dir_all(&folder).map_err(|source| Failure::Disk { path: folder, source })?;
+    }
+    Ok(())
+}
+
+/// Checks that the first boot made a file system of what the image leaves of the disk.
+pub fn grown(machine: &Machine<'_>) -> Result<(), Failure> {
+    let sizes = machine.succeed(SIZES)?;
+    let mut gib = sizes.split_ascii_whitespace().filter_map(|size| size.parse::<u64>().ok());
+    let left = gib.next().zip(gib.next()).map(|(disk, data)| disk.saturating_sub(data));
+    let wanted = format!("all but {OTHERS_GIB} GiB of the disk in the file system for data");
+    expect(left.is_some_and(|left| left <= OTHERS_GIB), &wanted, &sizes)
+}
+
+pub fn nothing_failed(ready: &Ready) -> Result<(), Failure> {
     let failed = ready.failed_units.join(" ");
     expect(failed.is_empty(), "no failed unit", &failed)
 }
 
 /// Prints the drivers on the path of the disk with `/` in the device tree, a line each.
-const DISK_DRIVERS: &str = "device=$(readlink -f /sys/dev/block/$(mountpoint -d /)); \
+pub const DISK_DRIVERS: &str = "device=$(readlink -f /sys/dev/block/$(mountpoint -d /)); \
     while [ \"$device\" != /sys/devices ]; do \
       [ -e \"$device/driver\" ] && basename \"$(readlink -f \"$device/driver\")\"; device=$(dirname \"$device\"); \
     done; true";
 /// Prints the drivers of the network adapters.
 const NETWORK_DRIVERS: &str = "for driver in /sys/class/net/*/device/driver; do basename \"$(readlink -f \"$driver\")\"; done | sort -u";
 
-fn uses(machine: &Machine<'_>, drivers: &str, expected: &str) -> Result<(), Failure> {
+/// Checks that `drivers` prints this one, and no other of virtio.
+pub fn uses(machine: &Machine<'_>, drivers: &str, expected: &str) -> Result<(), Failure> {
     let printed = machine.succeed(drivers)?;
-    let virtual_device = printed.lines().find(|driver| driver.starts_with("virtio"));
+    // Any virtio device has the driver of its bus, too.
+    let is_virtio = |driver: &str| driver.starts_with("virtio") && driver != "virtio-pci";
+    let other = printed.lines().any(|driver| is_virtio(driver) && driver != expected);
     expect(
-        virtual_device.is_none() && printed.lines().any(|driver| driver == expected),
-        &format!("the driver {expected}, and none of virtio"),
+        !other && printed.lines().any(|driver| driver == expected),
+        &format!("the driver {expected}, and no other of virtio"),
         &printed,
     )
 }

@@ -49,12 +49,7 @@ impl Server {
         address: Ipv4Addr,
         arguments: &[&str],
     ) -> Result<Self, Failure> {
-        let host = match context.site.join_lan(PORT, &[(address, LAN_PREFIX)]) {
-            Err(SiteError::LanHost { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
-                return Err(Failure::Unavailable("a server on the machines' LAN needs root".to_owned()));
-            }
-            joined => joined?,
-        };
+        let host = join_lan(context, PORT, &[(address, LAN_PREFIX)])?;
         let mut command = Command::new(&context.run.background.program);
         command.arg("--json").args(arguments);
         host.run_program(&mut command);
@@ -136,6 +131,16 @@ impl Server {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+}
+
+/// Adds a host with these addresses and prefix lengths to the machines' LAN, at the switch's port of that name.
+pub fn join_lan(context: &Context<'_>, port: &str, addresses: &[(Ipv4Addr, u8)]) -> Result<LanHost, Failure> {
+    match context.site.join_lan(port, addresses) {
+        Err(SiteError::LanHost { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            Err(Failure::Unavailable("a server on the machines' LAN needs root".to_owned()))
+        }
+        joined => Ok(joined?),
     }
 }
 

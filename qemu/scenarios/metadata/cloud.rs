@@ -14,6 +14,7 @@ use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
 use crate::failure::Failure;
 use crate::scenario::Context;
+use crate::scenarios::server::join_lan;
 
 /// The address of metadata services.
 pub const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -102,7 +103,7 @@ impl Cloud {
     pub fn join(context: &Context<'_>) -> Result<Self, Failure> {
         let [a, b, c, _] = context.machine(1).node()?.address.octets();
         let on_lan = Ipv4Addr::new(a, b, c, HOST);
-        let host = context.site.join_lan(PORT, &[(on_lan, LAN_PREFIX), (LINK_LOCAL, 32)])?;
+        let host = join_lan(context, PORT, &[(on_lan, LAN_PREFIX), (LINK_LOCAL, 32)])?;
         let names = host.bind((LINK_LOCAL, 53)).map_err(failed)?;
         std::thread::spawn(move || serve_names(&names, on_lan));
         let respond: Respond = Box::new(|_| Some(Response::status("404 Not Found")));

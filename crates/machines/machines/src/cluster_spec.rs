@@ -80,10 +80,14 @@ pub enum Hardware {
     VirtualBox,
     /// Paravirtual SCSI and VMXNET3.
     Vmware,
+    /// NVMe, with the names of an EC2 instance. QEMU has no Elastic Network Adapter.
+    Ec2,
+    /// virtio's SCSI, with the names of a Compute Engine instance.
+    Gce,
 }
 
-named!(Hardware, "hardware", "virtio, virtualbox or vmware", {
-    Virtio => "virtio", VirtualBox => "virtualbox", Vmware => "vmware"
+named!(Hardware, "hardware", "virtio, virtualbox, vmware, ec2 or gce", {
+    Virtio => "virtio", VirtualBox => "virtualbox", Vmware => "vmware", Ec2 => "ec2", Gce => "gce"
 });
 
 /// Forwards a port of the host's loopback to a port of a node.

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::certificates;
-use crate::cluster::{BackendKind, Cluster, HOST_NAME, LAN_PREFIX, Node};
+use crate::cluster::{BackendKind, Cluster, Datasource, HOST_NAME, LAN_PREFIX, Node};
 
 /// Sorts before the image's own files, so it takes precedence for this interface.
 pub const LAN_NAME: &str = "network.network.70-lan";
@@ -50,7 +50,7 @@ pub const REGISTRATION: &str = "update.registration";
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
     let mut all = vec![
-        (LAN_NAME.to_owned(), lan_network(node)),
+        (LAN_NAME.to_owned(), lan_network(cluster, node)),
         (HOSTNAME.to_owned(), node.name.clone()),
         (HOSTS.to_owned(), format!("{} {HOST_NAME}\n", cluster.backend.host_address())),
     ];
@@ -85,13 +85,18 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
 
 /// The `.network` file of the node's LAN interface. LLMNR resolves the nodes' names. The interface counts for
 /// network-online.target: in an nspawn node without an uplink it is the only one.
-fn lan_network(node: &Node) -> String {
-    format!(
+fn lan_network(cluster: &Cluster, node: &Node) -> String {
+    let lan = format!(
         "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
          LLMNR=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         node.mac, node.address
-    )
+    );
+    if cluster.datasource == Datasource::Platform { lan + METADATA_SERVICE } else { lan }
 }
+
+/// The way to a metadata service on the LAN, and the names that it resolves: what clouds announce by DHCP.
+const METADATA_SERVICE: &str = "DNS=169.254.169.254\nDomains=~google.internal ~metadata.packet.net\n\n\
+     [Route]\nDestination=169.254.169.254/32\nScope=link\n";
 
 /// The `.network` file of a container's uplink, with slirp's fixed addresses, as in QEMU's user network: 10.0.2.2 is
 /// the gateway, 10.0.2.3 forwards to the host's name servers.

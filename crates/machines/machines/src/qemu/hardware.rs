@@ -80,6 +80,30 @@ const VMWARE: Devices = Devices {
     kernel_arguments: Some("module_blacklist=usb_storage,uas"),
 };
 
+const EC2: Devices = Devices {
+    arguments: &[
+        "-smbios",
+        "type=0,vendor=Amazon EC2,version=1.0",
+        "-smbios",
+        "type=1,manufacturer=Amazon EC2,product=m5.large",
+    ],
+    disk: "nvme,serial=vol0keelson",
+    ..VIRTIO
+};
+
+const GCE: Devices = Devices {
+    arguments: &[
+        "-smbios",
+        "type=0,vendor=Google,version=Google",
+        "-smbios",
+        "type=1,manufacturer=Google,product=Google Compute Engine",
+        "-device",
+        "virtio-scsi-pci,id=scsi",
+    ],
+    disk: "scsi-hd,bus=scsi.0",
+    ..VIRTIO
+};
+
 impl Devices {
     #[must_use]
     pub fn of(hardware: Hardware) -> &'static Self {
@@ -87,6 +111,8 @@ impl Devices {
             Hardware::Virtio => &VIRTIO,
             Hardware::VirtualBox => &VIRTUALBOX,
             Hardware::Vmware => &VMWARE,
+            Hardware::Ec2 => &EC2,
+            Hardware::Gce => &GCE,
         }
     }
 }

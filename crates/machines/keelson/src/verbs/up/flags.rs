@@ -42,8 +42,8 @@ pub struct Flags {
     /// Enable Secure Boot; only for new clusters, needs a signed image (image build --sign)
     #[arg(long)]
     pub secure_boot: bool,
-    /// Devices of QEMU machines: virtio, virtualbox (AHCI, E1000) or vmware (PVSCSI, VMXNET3), to try the images
-    /// made for these; only for new clusters [default: virtio]
+    /// Devices of QEMU machines: virtio, virtualbox (AHCI, E1000), vmware (PVSCSI, VMXNET3), ec2 (NVMe) or gce (virtio's
+    /// SCSI), to try the images made for these; only for new clusters [default: virtio]
     #[arg(long, value_name = "MODEL")]
     pub hardware: Option<Hardware>,
     /// Also apply the user-data to running machines; unchanged parts are not touched
