@@ -49,7 +49,7 @@ impl<W: Write> Ustar<W> {
 }
 
 /// Writes an archive in GNU tar's old format with a disk as its only member `name`: Google Compute Engine's import format.
-/// Ranges of zeros are not stored.
+/// Ranges of zeros are not stored. `out` is flushed behind the header.
 ///
 /// # Errors
 /// Those of `disk` and `out`. The disk is read twice.
@@ -79,6 +79,8 @@ pub fn write_sparse(mut disk: &File, name: &str, time: u64, mut out: impl Write)
         more.set_is_extended(rest.peek().is_some());
         out.write_all(more.as_bytes())?;
     }
+    // A compressor starts a block: those of other formats are the same.
+    out.flush()?;
     let mut written = 0;
     for (offset, length) in ranges {
         disk.seek(SeekFrom::Start(offset))?;

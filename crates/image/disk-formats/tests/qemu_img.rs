@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use disk_formats::archive::write_sparse;
+use disk_formats::deflate::Deflater;
 use disk_formats::vdi::{self, Uuids};
 use disk_formats::vmdk::{self, Adapter, ContentId, Descriptor};
 use disk_formats::{vhd, vhdx};
@@ -69,7 +70,7 @@ fn a_stream_optimized_vmdk_has_the_disk_s_content() {
                 uuid: "6f0e4a2c-0000-8000-8000-000000000001",
                 adapter,
             };
-            vmdk::write(disk, &descriptor, out).unwrap();
+            vmdk::write(disk, &descriptor, &Deflater::new(None), out).unwrap();
         });
     }
 }

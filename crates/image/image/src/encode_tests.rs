@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use disk_formats::deflate::Deflater;
+
 use super::*;
 use crate::built::Built;
 
@@ -37,6 +39,7 @@ fn encode_until(
         sha256: None,
         name: "keelson-1.0.0-alpha",
         scratch: folder,
+        deflater: &Deflater::new(None),
         built: &built,
     };
     let to = folder.join(to);
@@ -153,6 +156,7 @@ fn an_archive_with_the_image_follows_the_initrd_and_ends_with_the_root_hash() {
         sha256: None,
         name: "keelson-1.0.0-alpha",
         scratch: folder,
+        deflater: &Deflater::new(None),
         built: &built,
     };
     let to = folder.join("out");

@@ -7,6 +7,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use disk_formats::deflate::Deflater;
 use serde::{Deserialize, Serialize};
 
 use crate::built::Built;
@@ -206,6 +207,7 @@ fn write_all(
     for format in formats {
         disks.entry(Disk::new(*format, changes, built)?).or_default().push(*format);
     }
+    let deflater = deflater(built, formats)?;
     for (disk, formats) in disks {
         let scratch = built.work.scratch(SCRATCH)?;
         let own = disk.is_own();
@@ -221,6 +223,7 @@ fn write_all(
             sha256: (!own).then_some(&*disk_sha256),
             name: &name,
             scratch: scratch.folder(),
+            deflater: &deflater,
             built,
         };
         let oem = disk.oem.as_deref().and_then(Path::file_name).map(OsStr::to_string_lossy);
@@ -248,6 +251,15 @@ fn write_all(
     fs::write(&partial, serde_json::to_vec_pretty(&record)?).at(&partial)?;
     fs::rename(&partial, &path).at(&path)?;
     Ok(record)
+}
+
+/// Keeps compressed blocks, in a file without a name, if more than one format needs them.
+fn deflater(built: &Built, formats: &[Format]) -> Result<Deflater, FormatError> {
+    let deflated =
+        formats.iter().flat_map(|format| format.files()).filter(|(_, encoding)| encoding.is_deflated());
+    let folder = built.work.folder();
+    let file = (deflated.count() > 1).then(|| tempfile::tempfile_in(folder).at(folder)).transpose()?;
+    Ok(Deflater::new(file))
 }
 
 fn uninterrupted(cancel: &AtomicBool) -> Result<(), FormatError> {

@@ -92,6 +92,20 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Whether the disk inside is deflated block by block.
+    #[must_use]
+    pub fn is_deflated(self) -> bool {
+        matches!(
+            self,
+            Self::Gzip
+                | Self::Vmdk(_)
+                | Self::VirtualBoxOva
+                | Self::VmwareOva
+                | Self::VirtualBoxBox
+                | Self::SparseTarGz
+        )
+    }
+
     /// Firmware that the file boots with. The boot loader on a disk is UEFI's; a network boot loader starts a kernel itself.
     #[must_use]
     pub fn firmware(self) -> &'static [&'static str] {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use disk_formats::deflate::Deflater;
 use disk_formats::vmdk::VmdkError;
 use sandbox::SandboxError;
 
@@ -39,6 +40,8 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// For temporary files, of this disk only.
     pub scratch: &'a Path,
+    /// Of all disks of the build.
+    pub deflater: &'a Deflater,
     /// The build that the disk is from. Its flag also cancels the encoding of a format.
     pub built: &'a Built,
 }
