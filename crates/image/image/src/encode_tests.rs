@@ -34,6 +34,7 @@ fn encode_until(
     let source = Source {
         raw: &raw,
         digest: crate::sparse::digest(&raw).unwrap(),
+        chunks: String::new(),
         sha256: None,
         name: "keelson-1.0.0-alpha",
         scratch: folder,
@@ -150,6 +151,7 @@ fn an_archive_with_the_image_follows_the_initrd_and_ends_with_the_root_hash() {
     let source = Source {
         raw: &raw,
         digest: String::new(),
+        chunks: String::new(),
         sha256: None,
         name: "keelson-1.0.0-alpha",
         scratch: folder,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use disk_formats::chunks;
 use serde::{Deserialize, Serialize};
 
 use crate::built::Built;
@@ -38,6 +39,9 @@ pub struct FinishedFile {
     /// [`digest`] of the raw disk inside. The disk is not the record's if its OEM partition or its size differs.
     #[serde(default)]
     pub disk_digest: String,
+    /// [`ChunkedDigest`](release::ChunkedDigest) of the raw disk inside, which installers verify it by.
+    #[serde(default)]
+    pub disk_chunks: String,
     /// Platform whose files are on the OEM partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oem: Option<String>,
@@ -218,6 +222,7 @@ fn write_all(
         let source = Source {
             raw: &raw,
             digest: digest(&raw).at(&raw)?,
+            chunks: File::open(&raw).and_then(|raw| chunks::digest(&raw)).at(&raw)?.to_string(),
             sha256: (!own).then_some(&*disk_sha256),
             name: &name,
             scratch: scratch.folder(),
@@ -278,6 +283,7 @@ fn write_file(
         sha256,
         virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
         disk_digest: source.digest.clone(),
+        disk_chunks: source.chunks.clone(),
         oem: oem.map(str::to_owned),
         boot: encoding.firmware().iter().map(|firmware| (*firmware).to_owned()).collect(),
         import: import_line(format, &name),
@@ -303,8 +309,6 @@ fn allocated(path: &Path) -> Result<u64, TreeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
 
     /// A build whose disk has four bytes, and a folder for its files.
@@ -373,6 +377,9 @@ mod tests {
         let [compressed, disk] = &*record.files else { panic!("{record:?}") };
         assert_eq!((&disk.sha256, disk.virtual_size), (&record.disk_sha256, 4));
         assert_eq!(compressed.disk_digest, disk.disk_digest);
+        assert_eq!(compressed.disk_chunks, disk.disk_chunks);
+        let chunks = chunks::digest(&File::open(&built.raw).unwrap()).unwrap();
+        assert_eq!(disk.disk_chunks, chunks.to_string());
         assert_ne!(compressed.sha256, disk.sha256);
         for file in &record.files {
             assert!(record_of(&file.path).exists(), "{file:?}");

@@ -33,6 +33,8 @@ pub struct Source<'a> {
     pub raw: &'a Path,
     /// [`digest`](crate::sparse::digest) of the raw disk: identifiers are derived from it.
     pub digest: String,
+    /// [`ChunkedDigest`](release::ChunkedDigest) of the raw disk.
+    pub chunks: String,
     /// Hex SHA-256 of the raw disk, if it is known.
     pub sha256: Option<&'a str>,
     /// `keelson-VERSION-CHANNEL`.

@@ -7,7 +7,10 @@
 #![warn(missing_docs)]
 
 mod boot_entry;
+mod buffer;
 pub mod check;
+mod chunk;
+mod compare;
 mod copy;
 mod disk_use;
 mod http;
@@ -24,11 +27,11 @@ pub use boot_entry::{BootEntries, BootEntryError};
 pub use copy::Phase;
 pub use disk_use::{DiskUse, Holder};
 pub use http::{FetchError, Fetcher, HttpImage, Retries};
-pub use image_stream::{Expected, ImageError, ImageStream, verify_file};
+pub use image_stream::{Expected, ImageError, ImageStream, is_raw, verify_file};
 pub use install::{Installation, install};
 pub use install_error::InstallError;
 pub use local::{Key, LocalError, Sidecar, Signature, expected_of, key, signature};
 pub use observe::{ObserveError, Observer};
 pub use oem::{OEM_FILES, OemError, OemFile, check_files, write_files};
-pub use record::{ImageRecord, LiveRecord, RecordError};
+pub use record::{ImageRecord, LiveRecord, RecordError, RecordedDigests};
 pub use target::{DiskTarget, RereadError, Target};
