@@ -15,6 +15,7 @@ mod live;
 mod locksmith;
 mod metadata;
 mod netboot;
+mod netboot_time;
 mod network;
 mod platforms;
 mod power;
@@ -80,6 +81,7 @@ pub static ALL: &[Scenario] = &[
     netboot::NETBOOT_BIOS,
     netboot::NETBOOT_HTTP,
     netboot::NETBOOT_INSTALL,
+    netboot_time::NETBOOT_TIME,
     iso::ISO,
     iso::ISO_INSTALL,
     platforms::VIRTUALBOX,

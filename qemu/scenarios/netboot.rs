@@ -16,7 +16,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const LEASES: &str = "10.77.0.100-10.77.0.199";
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-netboot, content: applied}]\n";
 /// The loaded UKI, and what the firmware and the kernel copy of it.
-const MEMORY: &[&str] = &["-m", "2048"];
+pub(super) const MEMORY: &[&str] = &["-m", "2048"];
 
 pub const NETBOOT_BIOS: Scenario = Scenario {
     name: "netboot-bios",
@@ -47,7 +47,7 @@ pub const NETBOOT_INSTALL: Scenario = Scenario {
 };
 
 /// Starts the server, with `rule` for all machines, and has the machines ask it. Their disks are empty.
-fn serve(context: &Context<'_>, firmware: NetworkFirmware, rule: &str) -> Result<Server, Failure> {
+pub(super) fn serve(context: &Context<'_>, firmware: NetworkFirmware, rule: &str) -> Result<Server, Failure> {
     let boot = live::files(context)?;
     let folder = context.site.layout().root().join("netboot");
     let failed = |source| Failure::Disk { path: folder.clone(), source };

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
-use sha2::{Digest, Sha256};
+use release::Digest;
 
 /// Bytes of a block; the last one before a flush may be shorter.
 pub const BLOCK: usize = 64 << 10;
@@ -46,7 +46,7 @@ pub struct Deflater {
 
 #[derive(Debug, Default)]
 struct Index {
-    blocks: HashMap<[u8; 32], Kept>,
+    blocks: HashMap<Digest, Kept>,
     end: u64,
 }
 
@@ -92,7 +92,7 @@ impl Deflater {
         let Some(file) = &self.kept else {
             return deflate(compress, block);
         };
-        let key: [u8; 32] = Sha256::digest(block).into();
+        let key = Digest::of(block);
         let kept = self.index.lock().unwrap_or_else(PoisonError::into_inner).blocks.get(&key).copied();
         if let Some(Kept { at, length, adler32, crc32 }) = kept {
             let mut content = vec![0; length];

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod blocks;
+pub mod chunks;
 pub mod deflate;
 pub mod geometry;
 pub mod guid;

@@ -36,9 +36,10 @@ pub struct FinishedFile {
     /// Bytes that a machine sees.
     #[serde(default)]
     pub virtual_size: u64,
-    /// [`digest`] of the raw disk inside. The disk is not the record's if its OEM partition or its size differs.
+    /// [`digest`] of the raw disk inside, which installers verify it by. The disk is not the record's if its OEM partition
+    /// or its size differs.
     #[serde(default)]
-    pub disk_digest: String,
+    pub disk_chunks: String,
     /// Platform whose files are on the OEM partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oem: Option<String>,
@@ -289,7 +290,7 @@ fn write_file(
         format,
         sha256,
         virtual_size: fs::metadata(source.raw).at(source.raw)?.len(),
-        disk_digest: source.digest.clone(),
+        disk_chunks: source.digest.clone(),
         oem: oem.map(str::to_owned),
         boot: encoding.firmware().iter().map(|firmware| (*firmware).to_owned()).collect(),
         import: import_line(format, &name),
@@ -384,7 +385,8 @@ mod tests {
         assert_eq!((listed, reported), (formats.to_vec(), formats.to_vec()));
         let [compressed, disk] = &*record.files else { panic!("{record:?}") };
         assert_eq!((&disk.sha256, disk.virtual_size), (&record.disk_sha256, 4));
-        assert_eq!(compressed.disk_digest, disk.disk_digest);
+        let chunks = digest(&built.raw).unwrap();
+        assert_eq!([&compressed.disk_chunks, &disk.disk_chunks], [&chunks; 2]);
         assert_ne!(compressed.sha256, disk.sha256);
         for file in &record.files {
             assert!(record_of(&file.path).exists(), "{file:?}");

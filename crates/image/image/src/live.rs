@@ -58,6 +58,7 @@ fn image(source: &Source<'_>) -> Result<PathBuf, EncodeError> {
         "channel": source.built.channel,
         "usr_root_hash": source.built.usr_root_hash,
         "disk_sha256": sha256,
+        "disk_chunks": source.digest,
         "disk_bytes": fs::metadata(source.raw).at(source.raw)?.len(),
     });
     write_file(&folder.join("record.json"), format!("{record:#}\n").as_bytes(), 0o644)?;

@@ -32,7 +32,7 @@ pub enum EncodeError {
 #[derive(Debug)]
 pub struct Source<'a> {
     pub raw: &'a Path,
-    /// [`digest`](crate::sparse::digest) of the raw disk: identifiers are derived from it.
+    /// [`digest`](crate::sparse::digest) of the raw disk, for the record. Identifiers are derived from it.
     pub digest: String,
     /// Hex SHA-256 of the raw disk, if it is known.
     pub sha256: Option<&'a str>,

@@ -1,17 +1,11 @@
-//! Copies and digests of sparse files.
+//! Copies and the digest of sparse files.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use disk_formats::blocks::for_each;
+use disk_formats::chunks;
 use nix::unistd::{Whence, lseek};
-use sha2::{Digest, Sha256};
-
-use crate::fetch::hex;
-
-/// Block size of digests; larger than any file system's block.
-const DIGEST_BLOCK: usize = 1 << 18;
 
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let length = from.metadata()?.len();
@@ -38,17 +32,9 @@ pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<
     }
 }
 
-/// Hex SHA-256 over all blocks that are not zero, with their offsets. Holes and zeros are equivalent, and holes are
-/// not read. Comparable with other results of this function only.
+/// Hex [`ChunkedDigest`](release::ChunkedDigest) of a raw disk. Holes and zeros are equivalent, and holes are not read.
 pub fn digest(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    let mut hash = Sha256::new_with_prefix(file.metadata()?.len().to_le_bytes());
-    for_each(&file, DIGEST_BLOCK, |number, block| {
-        hash.update((number * DIGEST_BLOCK as u64).to_le_bytes());
-        hash.update(block);
-        Ok(())
-    })?;
-    Ok(hex(&hash.finalize()))
+    Ok(chunks::digest(&File::open(path)?)?.to_string())
 }
 
 /// Copies a range of the source to the corresponding range of the target, whose start is `first`.
@@ -78,31 +64,6 @@ mod tests {
         copy_sparse(&from, &to).unwrap();
         assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
         assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
-    }
-
-    #[test]
-    fn a_digest_depends_on_content_and_not_on_holes() {
-        let folder = tempfile::tempdir().unwrap();
-        let (holes, zeros) = (folder.path().join("a"), folder.path().join("b"));
-        let mut content = vec![0; 3 << 20];
-        content[700_000..700_004].copy_from_slice(b"data");
-        content[(3 << 20) - 1] = 7;
-        std::fs::write(&zeros, &content).unwrap();
-        let file = File::create(&holes).unwrap();
-        file.set_len(3 << 20).unwrap();
-        let write_file =
-            |at: u64, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
-        write_file(700_000, b"data");
-        write_file((3 << 20) - 1, &[7]);
-        let first = digest(&holes).unwrap();
-        assert_eq!(first, digest(&zeros).unwrap());
-        for (at, before) in [(0, 0), (700_001, b'a'), (2 << 20, 0), ((3 << 20) - 1, 7)] {
-            write_file(at, &[before ^ 1]);
-            assert_ne!(digest(&holes).unwrap(), first, "{at}");
-            write_file(at, &[before]);
-        }
-        file.set_len((3 << 20) + 1).unwrap();
-        assert_ne!(digest(&holes).unwrap(), first);
     }
 
     #[test]

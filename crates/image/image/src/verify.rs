@@ -309,9 +309,9 @@ impl Disk {
             }
         };
         // Records of earlier versions, and files under another name, have the SHA-256 only.
-        let listed = record.file(file).filter(|listed| !listed.disk_digest.is_empty());
+        let listed = record.file(file).filter(|listed| !listed.disk_chunks.is_empty());
         let (found, expected) = match listed {
-            Some(listed) => (digest(&self.raw), &listed.disk_digest),
+            Some(listed) => (digest(&self.raw), &listed.disk_chunks),
             None => (sha256_of(&self.raw), &record.disk_sha256),
         };
         let (name, found) = ("record of the build", found.at(&self.raw)?);

@@ -194,6 +194,13 @@ impl Site {
         status::of(&self.layout, &self.state())
     }
 
+    /// Processor time of a running node since its start, as the host counts it; `None` if the node does not run.
+    pub fn processor_time(&self, name: &str) -> Result<Option<Duration>, SiteError> {
+        let node = self.node(name)?;
+        let process = node.process.map(|process| self.backend.machine_process(&node, process));
+        Ok(process.and_then(Process::processor_time))
+    }
+
     /// Changes one node's state and saves it.
     fn change(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<Node, SiteError> {
         let mut state = self.state();

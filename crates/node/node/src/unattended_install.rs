@@ -59,38 +59,44 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(args);
     let text = fs::read_to_string(flags.root.at(COMMAND_LINE))
         .with_context(|| format!("cannot read {COMMAND_LINE}"))?;
-    let arguments = match arguments(&text)? {
-        Some(arguments) => Some(arguments),
-        None => arguments_of_image(&flags.root)?,
+    let request = match Request::parse(&text)? {
+        Some(request) => Some(request),
+        None => request_of_image(&flags.root)?,
     };
-    let Some(arguments) = arguments else {
+    let Some(Request { mut arguments, report }) = request else {
         bail!("neither {COMMAND_LINE} nor {CUSTOMIZATION} has keelson.install=");
     };
     let is_forced = text.split_ascii_whitespace().any(|argument| argument == FORCE);
-    let mut command = vec![PROGRAM.to_owned()];
+    let mut commands = Vec::new();
     if let Some(disk) = installed_disk(&flags.root)?.filter(|_| !is_forced) {
         println!(
             "{disk} has an installed system: nothing is installed. Boot from it, or wipefs --all /dev/{disk}"
         );
-        let Some([_, url]) = arguments.windows(2).find(|pair| pair[0] == "--report") else {
+        if report.is_none() {
             return Ok(ExitCode::SUCCESS);
-        };
-        command = vec![REPORT.to_owned(), url.clone()];
+        }
     } else if !is_forced && !flags.root.at(UEFI).exists() {
         bail!(
             "a BIOS booted this machine, and an installed disk boots by UEFI only: switch the firmware to UEFI, or add {FORCE}"
         );
     } else {
-        command.extend(arguments);
+        arguments.insert(0, PROGRAM.to_owned());
+        commands.push(arguments);
     }
-    let line = command.join(" ");
-    println!("{line}");
+    commands.extend(report.map(|url| vec![REPORT.to_owned(), url]));
+    for command in &commands {
+        let line = command.join(" ");
+        println!("{line}");
+        if flags.dry_run {
+            continue;
+        }
+        let status = Command::new(&command[0]).args(&command[1..]).status();
+        if !status.with_context(|| format!("cannot run {line}"))?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     if flags.dry_run {
         return Ok(ExitCode::SUCCESS);
-    }
-    let status = Command::new(&command[0]).args(&command[1..]).status();
-    if !status.with_context(|| format!("cannot run {line}"))?.success() {
-        return Ok(ExitCode::FAILURE);
     }
     let marker = flags.root.at(BOOT_FROM_DISK);
     fs::write(&marker, "").with_context(|| format!("cannot write {}", marker.display()))?;
@@ -98,7 +104,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
 }
 
 /// What the image was customized with.
-fn arguments_of_image(root: &Root) -> Result<Option<Vec<String>>> {
+fn request_of_image(root: &Root) -> Result<Option<Request>> {
     let path = root.at(CUSTOMIZATION);
     let failed = || format!("cannot read {}", path.display());
     let file = match fs::File::open(&path) {
@@ -108,34 +114,46 @@ fn arguments_of_image(root: &Root) -> Result<Option<Vec<String>>> {
     };
     let mut text = String::new();
     file.take(MAX_CUSTOMIZATION).read_to_string(&mut text).with_context(failed)?;
-    arguments(&text).with_context(|| path.display().to_string())
+    Request::parse(&text).with_context(|| path.display().to_string())
 }
 
-/// Arguments of `coreos-install`; `None` without `keelson.install`.
-fn arguments(command_line: &str) -> Result<Option<Vec<String>>> {
-    let mut device = None;
-    let mut more = Vec::new();
-    for argument in command_line.split_ascii_whitespace() {
-        let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
-        let Some(option) = key.strip_prefix("keelson.install") else { continue };
-        match option {
-            "" => device = Some(value),
-            ".config" => more.extend(["-c", value]),
-            ".config-hash" => more.extend(["--config-hash", value]),
-            ".report" => more.extend(["--report", value]),
-            ".copy-network" => more.push("-n"),
-            // Those of the caller and of the unit.
-            ".force" | ".reboot" => {}
-            _ => bail!("unknown argument {key}"),
+/// A requested installation.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    /// Of `coreos-install`.
+    arguments: Vec<String>,
+    /// URL that gets a POST request when the machine has an installed system.
+    report: Option<String>,
+}
+
+impl Request {
+    /// `None` without `keelson.install`.
+    fn parse(command_line: &str) -> Result<Option<Self>> {
+        let (mut device, mut report) = (None, None);
+        let mut more = Vec::new();
+        for argument in command_line.split_ascii_whitespace() {
+            let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+            let Some(option) = key.strip_prefix("keelson.install") else { continue };
+            match option {
+                "" => device = Some(value),
+                ".config" => more.extend(["-c", value]),
+                ".config-hash" => more.extend(["--config-hash", value]),
+                ".report" => report = Some(value.to_owned()),
+                ".copy-network" => more.push("-n"),
+                // Those of the caller and of the unit.
+                ".force" | ".reboot" => {}
+                _ => bail!("unknown argument {key}"),
+            }
         }
+        let disk = match device {
+            None => return Ok(None),
+            Some("") => bail!("keelson.install= names no disk"),
+            Some(SMALLEST) => vec!["-s", "-e", LOOP_MAJOR],
+            Some(device) => vec!["-d", device],
+        };
+        let arguments = disk.into_iter().chain(more).map(str::to_owned).collect();
+        Ok(Some(Self { arguments, report }))
     }
-    let disk = match device {
-        None => return Ok(None),
-        Some("") => bail!("keelson.install= names no disk"),
-        Some(SMALLEST) => vec!["-s", "-e", LOOP_MAJOR],
-        Some(device) => vec!["-d", device],
-    };
-    Ok(Some(disk.into_iter().chain(more).map(str::to_owned).collect()))
 }
 
 /// The kernel's name of a disk with a slot that is no loop device.
@@ -164,26 +182,28 @@ mod tests {
 
     use super::*;
 
-    fn check(command_line: &str, expected: Option<&str>) {
-        let found = arguments(command_line).unwrap().map(|arguments| arguments.join(" "));
-        assert_eq!(found.as_deref(), expected, "{command_line}");
+    fn check(command_line: &str, expected: Option<(&str, Option<&str>)>) {
+        let found = Request::parse(command_line).unwrap();
+        let found = found.map(|request| (request.arguments.join(" "), request.report));
+        let expected = expected.map(|(line, report)| (line.to_owned(), report.map(str::to_owned)));
+        assert_eq!(found, expected, "{command_line}");
     }
 
     #[test]
     fn the_command_line_is_that_of_the_kernel() {
         check("console=ttyS0\n", None);
-        check("quiet keelson.install=/dev/sda\n", Some("-d /dev/sda"));
+        check("quiet keelson.install=/dev/sda\n", Some(("-d /dev/sda", None)));
         check(
             "keelson.install=smallest keelson.install.config=http://a/b?mac=1 keelson.install.reboot=no \
              keelson.install.copy-network keelson.install.force keelson.install.config-hash=sha256-00 keelson.install.report=http://a/c",
-            Some("-s -e 7 -c http://a/b?mac=1 -n --config-hash sha256-00 --report http://a/c"),
+            Some(("-s -e 7 -c http://a/b?mac=1 -n --config-hash sha256-00", Some("http://a/c"))),
         );
     }
 
     #[test]
     fn what_cannot_be_meant_is_an_error() {
         for bad in ["keelson.install=", "keelson.install=/dev/sda keelson.install.confg=http://a"] {
-            arguments(bad).unwrap_err();
+            Request::parse(bad).unwrap_err();
         }
     }
 
@@ -191,14 +211,14 @@ mod tests {
     fn a_customized_image_has_arguments() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
-        assert_eq!(arguments_of_image(&root).unwrap(), None);
+        assert_eq!(request_of_image(&root).unwrap(), None);
         let path = root.at(CUSTOMIZATION);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "keelson.install=smallest\nkeelson.install.config=/usr/share/oem/a\n").unwrap();
-        let found = arguments_of_image(&root).unwrap().unwrap();
-        assert_eq!(found.join(" "), "-s -e 7 -c /usr/share/oem/a");
+        let found = request_of_image(&root).unwrap().unwrap();
+        assert_eq!(found.arguments.join(" "), "-s -e 7 -c /usr/share/oem/a");
         fs::write(&path, "keelson.install.confg=/a\n").unwrap();
-        let error = format!("{:#}", arguments_of_image(&root).unwrap_err());
+        let error = format!("{:#}", request_of_image(&root).unwrap_err());
         assert!(
             error.contains("unattended-install/arguments: unknown argument keelson.install.confg"),
             "{error}"

@@ -180,7 +180,7 @@ fn a_machine_with_an_installed_disk_reports_it_or_is_left_alone() {
         ("vdb", "", installed, 1),
         ("vdb", REPORT, "\n/usr/lib/keelson/keelson-report http://a/installed\n", 2),
         ("vdb", "keelson.install.force", INSTALL, 1),
-        ("loop0", REPORT, &format!("{INSTALL} --report http://a/installed"), 1),
+        ("loop0", REPORT, &format!("{INSTALL}\n/usr/lib/keelson/keelson-report http://a/installed\n"), 2),
     ] {
         let slot = format!("sys/devices/{disk}/{disk}2");
         let machine = Machine::new(&[

@@ -11,6 +11,7 @@ mod fleet;
 mod image;
 mod install;
 mod kv;
+mod netboot;
 mod payload;
 mod phases;
 mod qemu;
@@ -45,6 +46,8 @@ pub enum Topic {
     Payload,
     /// An installation of a raw image beside a bare copy; only when named, alone
     Install,
+    /// A machine's boot from the network beside its boot from the disk, emulated; only when named, alone
+    Netboot,
     /// An emulated machine's boot, phase by phase: processor seconds; only when named, alone
     Phases,
     /// An emulated machine's boot beside a Debian system of the same packages, in turn; only when named, alone
@@ -70,6 +73,7 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         [Topic::Fleet] => return fleet::run(&root, arguments),
         [Topic::Payload] => return payload::run(&root, arguments),
         [Topic::Install] => return install::run(&root, arguments),
+        [Topic::Netboot] => return netboot::run(&root),
         [Topic::Updates] => {
             print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
             return Ok(true);
@@ -90,8 +94,8 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         }
         _ if topics.iter().any(is_exclusive) => {
             bail!(
-                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `phases`, `boot-peer` and `updates` are measured \
-                 alone"
+                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `netboot`, `phases`, `boot-peer` and `updates` are \
+                 measured alone"
             )
         }
         _ => {}
@@ -132,6 +136,7 @@ fn is_exclusive(topic: &Topic) -> bool {
             | Topic::Cloudinit
             | Topic::Payload
             | Topic::Install
+            | Topic::Netboot
             | Topic::Phases
             | Topic::BootPeer
             | Topic::Updates

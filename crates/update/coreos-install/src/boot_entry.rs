@@ -6,13 +6,13 @@ use disk_slots::gpt::ImageTable;
 
 use crate::destination::Destination;
 use crate::job::Job;
+use crate::run::ESP;
 use crate::settings::Settings;
 
-/// Label of the partition with the boot loader, and its path there, which is the one that firmware looks for.
-const ESP: &str = "EFI-SYSTEM";
+/// Path of the boot loader, which is the one that firmware looks for.
 const LOADER: &str = r"\EFI\BOOT\BOOTX64.EFI";
 const LOADER_ARM64: &str = r"\EFI\BOOT\BOOTAA64.EFI";
-const EFI_VARIABLES: &str = "sys/firmware/efi/efivars";
+pub(crate) const EFI_VARIABLES: &str = "sys/firmware/efi/efivars";
 
 /// The firmware's boot entries, if there shall be another one.
 pub fn open(job: &Job<'_>, destination: &Destination) -> Result<Option<BootEntries>> {

@@ -5,11 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use disk_install::check::{DiskFacts, Kind, check, check_root, check_size};
-use disk_install::{DiskTarget, InstallError, Observer, OemError};
+use disk_install::check::{DiskFacts, Kind, Refusal, check, check_root, check_size};
+use disk_install::{DiskTarget, FilesError, InstallError, Observer, Releaser};
 use disk_slots::gpt::{ImageTable, Partition, read};
 use disk_slots::{Disk, DiskFile};
 use tempfile::NamedTempFile;
+
+use crate::job::Job;
+
+/// For a disk that is part of RAID arrays and LVM only.
+const FORCE_HINT: &str = " --force stops these, and replaces what this disk has of them. Arrays and volume groups with other disks are incomplete then.";
 
 /// A disk that may be written, or a disk image.
 #[derive(Debug)]
@@ -33,11 +38,19 @@ pub(crate) struct Opened {
 }
 
 impl Destination {
-    /// A disk that nothing uses, below the root of the running system.
-    pub fn disk(disk: DiskFacts) -> Result<Self> {
-        let refusals: Vec<_> = check(&disk).iter().map(ToString::to_string).collect();
+    /// A disk that nothing uses, below the root of the running system. With `force` it may be part of RAID arrays and LVM
+    /// that nothing uses: [`Destination::open`] stops them.
+    pub fn disk(disk: DiskFacts, force: bool) -> Result<Self> {
+        let is_released = |refusal: &Refusal| {
+            force && matches!(refusal, Refusal::InUse { uses, .. } if Releaser::can(uses))
+        };
+        let refusals: Vec<_> = check(&disk).into_iter().filter(|refusal| !is_released(refusal)).collect();
+        let may_force =
+            |refusal: &Refusal| matches!(refusal, Refusal::InUse { uses, .. } if Releaser::can(uses));
+        let hint = if refusals.iter().any(may_force) { FORCE_HINT } else { "" };
+        let refusals: Vec<_> = refusals.iter().map(ToString::to_string).collect();
         if !refusals.is_empty() {
-            bail!("{}", refusals.join("\n"));
+            bail!("{}{hint}", refusals.join("\n"));
         }
         Ok(Self::Disk(disk))
     }
@@ -56,7 +69,7 @@ impl Destination {
             if bytes.is_some() {
                 bail!("--size is for disk images: {} exists, and is no file", path.display());
             }
-            return Self::disk(observer.target(path)?);
+            return Self::disk(observer.target(path)?, force);
         }
         let is_image = DiskFile::read_only(path).is_ok_and(|disk| read(&disk).is_ok());
         if !is_image {
@@ -66,7 +79,7 @@ impl Destination {
             bail!("{} exists; --force replaces the disk image", path.display());
         }
         // The checks find a loop device on it, and a file that may not be written.
-        Self::disk(observer.target(path)?)?;
+        Self::disk(observer.target(path)?, false)?;
         Ok(Self::Image { path: path.to_owned(), bytes: bytes.or(Some(found.len())), replaces: true })
     }
 
@@ -112,7 +125,7 @@ impl Destination {
     }
 
     /// Adds what a failure leaves. `keeps`: partitions of the disk.
-    pub(crate) fn failed(&self, error: InstallError<OemError>, keeps: bool) -> anyhow::Error {
+    pub(crate) fn failed(&self, error: InstallError<FilesError>, keeps: bool) -> anyhow::Error {
         let path = self.path().display();
         let left = match self {
             // One of its copies may be valid.
@@ -127,10 +140,14 @@ impl Destination {
         anyhow::Error::new(error).context(left)
     }
 
-    /// Opens it for writing.
-    pub(crate) fn open(&self, table: &ImageTable, root: &Path) -> Result<Opened> {
+    /// Opens it for writing, and stops what is on the disk before.
+    pub(crate) fn open(&self, table: &ImageTable, job: &Job<'_>) -> Result<Opened> {
+        let root = job.root;
         match self {
             Self::Disk(disk) => {
+                let left = || format!("{} is as it was", disk.path.display());
+                let report = |line: &str| job.report(line);
+                Releaser::new(root).release(&disk.uses, &report).with_context(left)?;
                 let target = DiskTarget::open(&disk.path).map_err(|error| busy(root, &disk.path, error))?;
                 if target.length()? != disk.bytes {
                     bail!("{} changed its size; start again", disk.path.display());

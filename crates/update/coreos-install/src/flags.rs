@@ -38,6 +38,9 @@ pub struct Flags {
     /// With -s: no disks with these major numbers (7: loop devices)
     #[arg(short = 'e', long, value_name = "MAJORS", value_delimiter = ',')]
     pub exclude: Vec<u32>,
+    /// Install although the disk is part of RAID arrays or LVM: they are stopped if nothing uses them
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub install: InstallFlags,
     /// Download the image to the current directory, and install nothing
@@ -97,15 +100,15 @@ pub struct InstallFlags {
     /// Keep the disk's partitions with these numbers: N, N-M, N- or -M, separated by commas
     #[arg(long, value_name = "RANGE", value_delimiter = ',', allow_hyphen_values = true)]
     pub save_partindex: Vec<NumberRange>,
+    /// Append a kernel argument to those of the installed system, also after updates; may be repeated. Not under Secure Boot
+    #[arg(long, alias = "append-karg", value_name = "WORD", allow_hyphen_values = true)]
+    pub karg: Vec<String>,
     /// Attempts to repeat a transfer without progress: a number, or `infinite`
     #[arg(long, value_name = "N", default_value = "10")]
     pub fetch_retries: Retries,
     /// Add a boot entry to the firmware's, which starts the installed disk first
     #[arg(short = 'u', long)]
     pub uefi_entry: bool,
-    /// Send a POST request to this URL when the system is installed
-    #[arg(long, value_name = "URL")]
-    pub report: Option<String>,
     /// Check everything that is local, print the settings and change nothing
     #[arg(short = 'y', long)]
     pub dry_run: bool,

@@ -10,6 +10,7 @@ mod download;
 mod flags;
 mod job;
 mod kept;
+mod kernel_arguments;
 mod number_range;
 mod progress;
 mod run;

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use disk_install::check::{DiskFacts, Majors, smallest_unused};
 use disk_install::{
-    DiskTarget, ImageStream, Installation, Observer, OemError, OemFile, check_files, write_files,
+    ADDON, BootPartitionError, DiskTarget, FilesError, ImageStream, Installation, Observer, OemError,
+    OemFile, check_files, write_boot_file, write_files,
 };
 use disk_slots::Disk;
 use disk_slots::gpt::{ImageTable, Partition};
@@ -16,10 +17,12 @@ use crate::job::Job;
 use crate::kept::{Filter, refused};
 use crate::progress::Progress;
 use crate::source::Source;
-use crate::{boot_entry, configuration, running};
+use crate::{boot_entry, configuration, kernel_arguments, running};
 
 /// Label of the partition for configuration.
 const OEM: &str = "OEM";
+/// Label of the partition with the boot images.
+pub(crate) const ESP: &str = "EFI-SYSTEM";
 
 /// The usage follows this error.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ pub fn run(flags: &Flags) -> Result<()> {
     }
     let disk = disk_of(flags)?;
     job.verbose(&format!("disk: {} ({} bytes)", disk.path.display(), disk.bytes));
-    install(&job, &Destination::disk(disk)?).map(drop)
+    install(&job, &Destination::disk(disk, flags.force)?).map(drop)
 }
 
 /// The disk of the flags.
@@ -69,6 +72,7 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
     let firmware = boot_entry::open(job, destination)?;
     let files = configuration::read(job.flags, job.root, &job.fetcher)?;
     check_files(&files)?;
+    let addon = kernel_arguments::addon(job, destination)?;
     let filter = Filter::of(job.flags)?;
     if filter.is_some() && matches!(destination, Destination::Image { .. }) {
         bail!("--save-partlabel and --save-partindex are for disks: a disk image is replaced as a whole");
@@ -80,7 +84,8 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
     let source = Source::find(job)?;
     job.verbose(&format!("source: {}", source.name));
     source.verify_beforehand()?;
-    let (table, bytes) = write(job, &source, (destination, filter.as_ref()), &files)?;
+    let added = Added { files, addon };
+    let (table, bytes) = write(job, &source, (destination, filter.as_ref()), &added)?;
     let path = destination.path().display();
     if let Some(firmware) = firmware {
         let added = boot_entry::add(&firmware, &job.settings, &table)
@@ -88,11 +93,46 @@ pub fn install(job: &Job<'_>, destination: &Destination) -> Result<Option<Instal
         job.report(&added);
     }
     job.report(&format!("Success! {} is installed on {path}", source.summary));
-    if let Some(url) = &job.flags.report {
-        let failed = || format!("the system is installed on {path}, and this could not be reported");
-        job.fetcher.post(url).with_context(failed)?;
-    }
     Ok(Some(Installed { system: source.summary, bytes }))
+}
+
+/// What is written to the image's partitions.
+struct Added {
+    files: Vec<OemFile>,
+    /// A program of the boot partition.
+    addon: Option<Vec<u8>>,
+}
+
+impl Added {
+    /// Fails if the image has no partition for it.
+    fn check(&self, table: &ImageTable) -> Result<()> {
+        if !self.files.is_empty() && part(table, OEM).is_none() {
+            return Err(OemError::NoPartition.into());
+        }
+        if self.addon.is_some() && part(table, ESP).is_none() {
+            return Err(BootPartitionError::NoPartition.into());
+        }
+        Ok(())
+    }
+
+    fn write(&self, job: &Job<'_>, table: &ImageTable, target: &mut DiskTarget) -> Result<(), FilesError> {
+        if let (false, Some(oem)) = (self.files.is_empty(), part(table, OEM)) {
+            if self.files.iter().any(|file| file.name == configuration::USER_DATA) {
+                job.report("Installing cloud-config...");
+            }
+            job.verbose(&format!("OEM files: {:?}", self.files));
+            write_files(&target.inherited_path(), oem.offset, &self.files)?;
+        }
+        if let (Some(addon), Some(esp)) = (&self.addon, part(table, ESP)) {
+            job.report("Adding kernel arguments...");
+            write_boot_file(target, (esp.offset, esp.bytes), ADDON, addon)?;
+        }
+        Ok(())
+    }
+}
+
+fn part<'a>(table: &'a ImageTable, label: &str) -> Option<&'a Partition> {
+    table.partitions().iter().find(|part| part.label == label)
 }
 
 /// Returns the table of the image, and the size of the disk.
@@ -100,37 +140,25 @@ fn write(
     job: &Job<'_>,
     source: &Source,
     (destination, filter): (&Destination, Option<&Filter<'_>>),
-    files: &[OemFile],
+    added: &Added,
 ) -> Result<(ImageTable, u64)> {
     let verb = if source.is_remote() { "Downloading, writing and verifying" } else { "Writing" };
     job.report(&format!("{verb} {}...", source.name));
     let mut stream = ImageStream::new(source.open(&job.fetcher)?, source.verification.expected())?;
     // A size that is too small is refused afterwards, with both sizes.
-    let mut installation = Installation::begin::<OemError>(&mut stream, |table| {
+    let mut installation = Installation::begin::<FilesError>(&mut stream, |table| {
         destination.bytes(table).max(table.needed_bytes())
     })?;
     let table = &installation.table;
     destination.check_size(table)?;
     source.check_usr(table)?;
-    let oem = table.partitions().iter().find(|part| part.label == OEM).map(|part| part.offset);
-    if oem.is_none() && !files.is_empty() {
-        return Err(OemError::NoPartition.into());
-    }
-    let mut opened = destination.open(table, job.root)?;
+    added.check(table)?;
+    let mut opened = destination.open(table, job)?;
     let bytes = destination.bytes(table);
     let kept = filter.map(|filter| keep(job, filter, destination, &opened.target, &mut installation));
     let keeps = kept.transpose()?.unwrap_or(false);
     let mut progress = Progress::new();
-    let add_files = |target: &mut DiskTarget| {
-        if files.is_empty() {
-            return Ok(());
-        }
-        if files.iter().any(|file| file.name == configuration::USER_DATA) {
-            job.report("Installing cloud-config...");
-        }
-        job.verbose(&format!("OEM files: {files:?}"));
-        write_files(&target.inherited_path(), oem.unwrap_or_default(), files)
-    };
+    let add_files = |target: &mut DiskTarget| added.write(job, &installation.table, target);
     let mut report = |phase, done, total| {
         if !job.quiet {
             progress.report(phase, done, total);

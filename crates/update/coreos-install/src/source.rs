@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use disk_install::{
     Expected, FetchError, Fetcher, HttpImage, ImageRecord, Key, LiveRecord, Sidecar, Signature, expected_of,
-    signature, verify_file,
+    is_raw, signature, verify_file,
 };
 use disk_slots::gpt::{ImageTable, root_hash};
 use release::Digest;
@@ -30,6 +30,8 @@ pub enum Verification {
     File(Digest),
     /// The digest of the raw disk.
     Disk(Digest),
+    /// The digest of the raw disk's chunks, which several threads compute.
+    Chunks(Digest),
     /// A signature of the file.
     Signature(Key, Box<Signature>),
     /// Nothing: `--insecure`.
@@ -41,6 +43,7 @@ impl Verification {
         match self {
             Self::File(digest) => Expected { file: Some(*digest), ..Expected::default() },
             Self::Disk(digest) => Expected { disk: Some(*digest), ..Expected::default() },
+            Self::Chunks(digest) => Expected { chunks: Some(*digest), ..Expected::default() },
             Self::Signature(key, signature) => {
                 Expected { signature: Some((key, signature)), ..Expected::default() }
             }
@@ -62,6 +65,7 @@ pub struct Source {
     pub name: String,
     /// What was installed: `Keelson beta 3.2.1`.
     pub summary: String,
+    is_live: bool,
     /// Of `/usr`, if it is known.
     root_hash: Option<Digest>,
 }
@@ -131,8 +135,15 @@ impl Source {
     /// Verifies a local file as a whole, where that is possible without decoding it.
     pub fn verify_beforehand(&self) -> Result<()> {
         let Origin::File(path) = &self.origin else { return Ok(()) };
-        if matches!(self.verification, Verification::File(_) | Verification::Signature(..)) {
-            verify_file(&open(path)?, &self.verification.expected())?;
+        let file = open(path)?;
+        let by_file = match self.verification {
+            Verification::File(_) | Verification::Signature(..) => true,
+            // The live system's disk is compressed below: each reading of it takes seconds.
+            Verification::Chunks(_) => !self.is_live,
+            Verification::Disk(_) | Verification::None => false,
+        };
+        if by_file {
+            verify_file(&file, &self.verification.expected())?;
         }
         Ok(())
     }
@@ -157,10 +168,14 @@ fn open(path: &Path) -> Result<File> {
 }
 
 fn from_file(image: &Path, key: Option<Key>, job: &Job<'_>) -> Result<Source> {
-    open(image)?;
+    let file = open(image)?;
+    let is_raw = is_raw(&file).with_context(|| format!("Could not read image file: {}", image.display()))?;
     let verification = match (expected_of(image, key.is_some())?, key) {
         (Sidecar::Signature(signature), Some(key)) => Verification::Signature(key, Box::new(signature)),
-        (Sidecar::Digest { sha256, .. }, _) => Verification::File(sha256),
+        (Sidecar::Digest { digests, .. }, _) => match digests.chunks.filter(|_| is_raw) {
+            Some(chunks) => Verification::Chunks(chunks),
+            None => Verification::File(digests.sha256),
+        },
         _ if job.flags.insecure => Verification::None,
         _ => bail!(
             "nothing verifies {0}: neither does a record of the build ({1}) list it, nor is there a key for its signature \
@@ -171,7 +186,14 @@ fn from_file(image: &Path, key: Option<Key>, job: &Job<'_>) -> Result<Source> {
     };
     let name = image.display().to_string();
     let summary = format!("{} (from {name})", job.settings.product);
-    Ok(Source { origin: Origin::File(image.to_owned()), verification, name, summary, root_hash: None })
+    Ok(Source {
+        origin: Origin::File(image.to_owned()),
+        verification,
+        name,
+        summary,
+        root_hash: None,
+        is_live: false,
+    })
 }
 
 fn from_live_system(disk: &Path, job: &Job<'_>) -> Result<Source> {
@@ -187,12 +209,17 @@ fn from_live_system(disk: &Path, job: &Job<'_>) -> Result<Source> {
     if length != record.disk_bytes {
         bail!("{} has {length} bytes, {} has {}", disk.display(), path.display(), record.disk_bytes);
     }
+    let verification = match record.chunks()? {
+        Some(chunks) => Verification::Chunks(chunks),
+        None => Verification::Disk(record.disk()?),
+    };
     Ok(Source {
         origin: Origin::File(disk.to_owned()),
-        verification: Verification::Disk(record.disk()?),
+        verification,
         name: disk.display().to_string(),
         summary: job.settings.summary(&record.version, &record.channel),
         root_hash: None,
+        is_live: true,
     })
 }
 
@@ -209,6 +236,7 @@ fn from_channel(server: &ChannelServer, job: &Job<'_>) -> Result<Source> {
         name: found.name,
         summary: settings.summary(&version, &settings.channel),
         root_hash: Some(found.root_hash),
+        is_live: false,
     })
 }
 
@@ -239,7 +267,7 @@ fn from_mirror(base: &str, key: Option<Key>, job: &Job<'_>) -> Result<Source> {
     let sha256 = verification.expected().file;
     let summary = settings.summary(&version, &settings.channel);
     let origin = Origin::Http(HttpImage { url, bytes: None, sha256 });
-    Ok(Source { origin, verification, name, summary, root_hash: None })
+    Ok(Source { origin, verification, name, summary, root_hash: None, is_live: false })
 }
 
 /// `COREOS_VERSION` in `current/version.txt`.
@@ -280,7 +308,10 @@ fn fetch_signature(url: &str, name: &str, job: &Job<'_>) -> Result<Signature> {
 fn recorded_digest(url: &str, name: &str, fetcher: &Fetcher) -> Result<Digest> {
     let text = fetcher.get(url, MAX_SMALL).map_err(|error| unavailable("Image signature", &error))?;
     let record = ImageRecord::parse(&text).with_context(|| url.to_owned())?;
-    record.sha256(name)?.with_context(|| format!("Image signature unavailable: {url} does not list {name}"))
+    let listed = record.digests(name)?;
+    let listed =
+        listed.with_context(|| format!("Image signature unavailable: {url} does not list {name}"))?;
+    Ok(listed.sha256)
 }
 
 fn unavailable(what: &str, error: &FetchError) -> anyhow::Error {

@@ -1,26 +1,25 @@
-//! Writes the content of an image while the next bytes are read, and reads the disk back.
+//! Writes the content of an image while the next bytes are read.
+//!
+//! Each chunk is hashed once: its digest is a part of the image's, and what the disk must return.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use disk_slots::gpt::{HEAD, ImageTable};
-use release::Digest;
+use release::{ChunkedDigest, Digest};
 
+use crate::buffer::AlignedBuffer;
+use crate::chunk::{CHUNK, Content, Range};
 use crate::install_error::InstallError;
 use crate::target::Target;
 
-/// Bytes that are written, and later compared, as one. A divisor of the cleared ends.
-const CHUNK: usize = 1 << 20;
-/// Some are filled while another one is written.
-const BUFFERS: usize = 8;
-/// Bytes after which they are flushed, so that little is left for the end.
-const FLUSH: u64 = 128 << 20;
-/// Threads that compare: reading waits for the disk, hashing for the processor.
-const READERS: usize = 2;
-
-static ZEROS: [u8; CHUNK] = [0; CHUNK];
+/// Threads that hash and write: most of them wait for the disk, which is faster with several requests.
+pub(crate) const THREADS: usize = 8;
+/// Some are filled while the others are written.
+const BUFFERS: usize = 2 * THREADS;
 
 /// What an installation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,120 +30,142 @@ pub enum Phase {
     Verifying,
 }
 
-/// What was written: zeros, or bytes with this digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Chunk {
-    Zeros,
-    Data(Digest),
-}
-
-/// Bytes of the image, and where they belong.
+/// A chunk of the image, padded with zeros.
 struct Filled {
-    offset: u64,
-    length: usize,
-    buffer: Vec<u8>,
+    range: Range,
+    buffer: AlignedBuffer,
 }
 
-/// Ranges from the primary table to the end of the last partition.
-fn ranges(table: &ImageTable) -> impl Iterator<Item = (u64, usize)> {
-    let (chunk, end) = (CHUNK as u64, table.content_bytes());
-    (0..end.div_ceil(chunk)).map(move |number| {
-        let (start, end) = ((number * chunk).max(HEAD as u64), ((number + 1) * chunk).min(end));
-        (start, usize::try_from(end.saturating_sub(start)).unwrap_or(0))
-    })
+/// A chunk that was written.
+#[derive(Debug)]
+struct Written {
+    range: Range,
+    /// Of the whole chunk, for the image's digest.
+    chunk: Content,
+    /// Of what is on the disk.
+    content: Content,
 }
 
-/// Writes the rest of the image, and reads it to its end. Durable when it returns.
-pub(crate) fn copy<F: std::error::Error, T: Target + Send>(
+/// What was written.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// In the order of the disk.
+    pub ranges: Vec<(Range, Content)>,
+    /// [`ChunkedDigest`] of the image.
+    pub digest: Digest,
+}
+
+/// Writes the image, whose first bytes are `head`, and reads it to its end. Durable when it returns.
+pub(crate) fn copy<F: std::error::Error, T: Target + Send + Sync>(
     table: &ImageTable,
+    head: &[u8; HEAD],
     image: &mut impl Read,
     target: &mut T,
     report: &mut dyn FnMut(Phase, u64, u64),
-) -> Result<Vec<Chunk>, InstallError<F>> {
+) -> Result<Copied, InstallError<F>> {
     let total = table.image_bytes();
-    let chunks = thread::scope(|scope| {
-        let (filled, to_write) = sync_channel(BUFFERS);
+    let (filled, to_write) = sync_channel(BUFFERS);
+    let (to_write, failed) = (Mutex::new(to_write), AtomicBool::new(false));
+    let (to_write, failed, shared) = (&to_write, &failed, &*target);
+    let results = thread::scope(|scope| {
         let (written, spare) = channel();
         for _ in 0..BUFFERS {
             // The receiver exists.
-            drop(written.send(vec![0; CHUNK]));
+            drop(written.send(AlignedBuffer::new(CHUNK)));
         }
-        let writer = scope.spawn(move || write(&to_write, &written, target));
-        // An early return drops the sender, which ends the writer.
-        read(table, image, (&filled, &spare), report)?;
-        drop(filled);
-        let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")));
-        written.map_err(InstallError::Write)
+        let start = |written| scope.spawn(move || write(to_write, &written, shared, failed));
+        let writers: Vec<_> = (0..THREADS).map(|_| start(written.clone())).collect();
+        // An early return drops the sender, which ends the writers.
+        read(table, head, image, (filled, &spare), failed, report)?;
+        let panicked = |_| Err(io::Error::other("a writer has panicked"));
+        let results = writers.into_iter().map(|writer| writer.join().unwrap_or_else(panicked));
+        results.collect::<io::Result<Vec<_>>>().map_err(InstallError::Write)
     })?;
-    drain(table, image)?;
-    report(Phase::Writing, total, total);
-    Ok(chunks)
+    target.sync().map_err(InstallError::Write)?;
+    match image.read(&mut [0]).map_err(InstallError::Read)? {
+        0 => report(Phase::Writing, total, total),
+        _ => return Err(InstallError::Long(total)),
+    }
+    Ok(copied(results.into_iter().flatten().collect(), total))
 }
 
-/// Fills buffers until the content ends, or the writer does because of its error.
+/// Fills buffers until the image ends, or a writer has failed.
 fn read<F: std::error::Error>(
     table: &ImageTable,
+    head: &[u8; HEAD],
     image: &mut impl Read,
-    (filled, spare): (&SyncSender<Filled>, &Receiver<Vec<u8>>),
+    (filled, spare): (SyncSender<Filled>, &Receiver<AlignedBuffer>),
+    failed: &AtomicBool,
     report: &mut dyn FnMut(Phase, u64, u64),
 ) -> Result<(), InstallError<F>> {
     let total = table.image_bytes();
-    for (offset, length) in ranges(table) {
+    for range in Range::all(table) {
         let Ok(mut buffer) = spare.recv() else { break };
-        fill(image, buffer.get_mut(..length).unwrap_or_default(), offset, total)?;
-        if filled.send(Filled { offset, length, buffer }).is_err() {
+        if failed.load(Ordering::Relaxed) {
             break;
         }
-        report(Phase::Writing, offset + length as u64, total);
+        let bytes = buffer.bytes_mut();
+        let at = if range.number == 0 { HEAD } else { 0 };
+        if let Some(first) = bytes.get_mut(..at) {
+            first.copy_from_slice(head.get(..at).unwrap_or_default());
+        }
+        let read = bytes.get_mut(at..range.length).unwrap_or_default();
+        fill(image, read, range.start() + at as u64, total)?;
+        bytes.get_mut(range.length..).unwrap_or_default().fill(0);
+        if filled.send(Filled { range, buffer }).is_err() {
+            break;
+        }
+        report(Phase::Writing, range.start() + range.length as u64, total);
     }
     Ok(())
 }
 
+/// Hashes and writes chunks until there are none, or a writer has failed.
 fn write<T: Target>(
-    to_write: &Receiver<Filled>,
-    written: &Sender<Vec<u8>>,
-    target: &mut T,
-) -> io::Result<Vec<Chunk>> {
-    let (mut chunks, mut unflushed) = (Vec::new(), 0);
-    for Filled { offset, length, buffer } in to_write {
-        let bytes = buffer.get(..length).unwrap_or_default();
-        chunks.push(if is_zero(bytes) {
-            target.zero_at(offset, length as u64)?;
-            Chunk::Zeros
-        } else {
-            target.write_at(bytes, offset)?;
-            unflushed += length as u64;
-            Chunk::Data(Digest::of(bytes))
-        });
-        if unflushed >= FLUSH {
-            target.sync()?;
-            unflushed = 0;
+    to_write: &Mutex<Receiver<Filled>>,
+    written: &Sender<AlignedBuffer>,
+    target: &T,
+    failed: &AtomicBool,
+) -> io::Result<Vec<Written>> {
+    let mut chunks = Vec::new();
+    loop {
+        // The lock is held while the thread waits, and released before it writes.
+        let next = to_write.lock().map_err(|_| io::Error::other("a writer has panicked"))?.recv();
+        let Ok(Filled { range, buffer }) = next else { return Ok(chunks) };
+        match write_chunk(range, buffer.bytes(), target) {
+            Ok(chunk) => chunks.push(chunk),
+            Err(error) => {
+                failed.store(true, Ordering::Relaxed);
+                drop(written.send(buffer));
+                return Err(error);
+            }
         }
         // The reader may have failed.
         drop(written.send(buffer));
     }
-    target.sync()?;
-    Ok(chunks)
 }
 
-/// Reads the unused space, and the backup table, which belongs at the end of the disk.
-fn drain<F: std::error::Error>(table: &ImageTable, image: &mut impl Read) -> Result<(), InstallError<F>> {
-    let (mut at, total) = (table.content_bytes(), table.image_bytes());
-    let mut buffer = vec![0; CHUNK];
-    while at < total {
-        let length = usize::try_from(total - at).unwrap_or(usize::MAX).min(CHUNK);
-        fill(image, buffer.get_mut(..length).unwrap_or_default(), at, total)?;
-        at += length as u64;
+fn write_chunk(range: Range, bytes: &[u8], target: &impl Target) -> io::Result<Written> {
+    let (chunk, part) = (Content::of(bytes), range.written(bytes));
+    let content = if part.len() == bytes.len() { chunk } else { Content::of(part) };
+    match content {
+        Content::Zeros => target.zero_at(range.offset(), part.len() as u64)?,
+        Content::Data(_) => target.put_at(part, range.offset())?,
     }
-    match image.read(&mut [0]).map_err(InstallError::Read)? {
-        0 => Ok(()),
-        _ => Err(InstallError::Long(total)),
-    }
+    Ok(Written { range, chunk, content })
 }
 
-/// `bytes` are at most a chunk.
-fn is_zero(bytes: &[u8]) -> bool {
-    ZEROS.get(..bytes.len()).is_some_and(|zeros| zeros == bytes)
+fn copied(mut written: Vec<Written>, total: u64) -> Copied {
+    written.sort_unstable_by_key(|written| written.range.number);
+    let mut digest = ChunkedDigest::new(total);
+    for Written { range, chunk, .. } in &written {
+        if let Content::Data(chunk) = chunk {
+            digest.add(range.number, chunk);
+        }
+    }
+    let digest = digest.finish(total.div_ceil(CHUNK as u64));
+    let ranges = written.into_iter().map(|written| (written.range, written.content));
+    Copied { ranges: ranges.filter(|(range, _)| range.written_bytes() > 0).collect(), digest }
 }
 
 /// Fills `into` from the image at `offset`.
@@ -162,74 +183,6 @@ fn fill<F: std::error::Error>(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(InstallError::Read(error)),
         }
-    }
-    Ok(())
-}
-
-/// The first range that differs, or cannot be read.
-enum Difference {
-    At(u64),
-    Read(io::Error),
-}
-
-/// Compares the disk with what was written.
-pub(crate) fn compare<F: std::error::Error, T: Target + Sync>(
-    table: &ImageTable,
-    chunks: &[Chunk],
-    target: &mut T,
-    report: &mut dyn FnMut(Phase, u64, u64),
-) -> Result<(), InstallError<F>> {
-    target.forget_cache().map_err(InstallError::Write)?;
-    let total = table.content_bytes();
-    let all: Vec<_> = ranges(table).zip(chunks).collect();
-    let next = AtomicUsize::new(0);
-    let target = &*target;
-    let (all, next) = (&all, &next);
-    let results = thread::scope(|scope| {
-        let others = (1..READERS).map(|_| scope.spawn(move || compare_next(all, next, target, &mut |_| ())));
-        let others: Vec<_> = others.collect();
-        let mut results =
-            vec![compare_next(all, next, target, &mut |end| report(Phase::Verifying, end, total))];
-        let panicked = || Err(Difference::Read(io::Error::other("a reader has panicked")));
-        results.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| panicked())));
-        results
-    });
-    for result in results {
-        result.map_err(|difference| match difference {
-            Difference::At(offset) => InstallError::Defective(offset),
-            Difference::Read(error) => InstallError::Write(error),
-        })?;
-    }
-    report(Phase::Verifying, total, total);
-    Ok(())
-}
-
-/// Compares ranges that no other thread does, until none is left.
-fn compare_next<T: Target>(
-    all: &[((u64, usize), &Chunk)],
-    next: &AtomicUsize,
-    target: &T,
-    done: &mut dyn FnMut(u64),
-) -> Result<(), Difference> {
-    let mut buffer = vec![0; CHUNK];
-    while let Some(((offset, length), chunk)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let bytes = buffer.get_mut(..*length).unwrap_or_default();
-        let is_equal = match chunk {
-            Chunk::Zeros if target.is_hole(*offset, *length as u64) => true,
-            chunk => {
-                target.read_at(bytes, *offset).map_err(Difference::Read)?;
-                match chunk {
-                    Chunk::Zeros => is_zero(bytes),
-                    Chunk::Data(digest) => Digest::of(bytes) == *digest,
-                }
-            }
-        };
-        if !is_equal {
-            // The other threads end with this one.
-            next.store(all.len(), Ordering::Relaxed);
-            return Err(Difference::At(*offset));
-        }
-        done(offset + *length as u64);
     }
     Ok(())
 }

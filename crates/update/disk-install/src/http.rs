@@ -97,17 +97,6 @@ impl Fetcher {
         })
     }
 
-    /// Sends a POST request without a body.
-    ///
-    /// # Errors
-    /// The last attempt's.
-    pub fn post(&self, url: &str) -> Result<(), FetchError> {
-        self.repeated(|| {
-            let response = self.agent.post(url).send_empty().map_err(|error| transport(url, &error))?;
-            expect_status(url, &response, &[200, 201, 202, 204])
-        })
-    }
-
     /// Repeats a request while the failure may be temporary.
     fn repeated<T>(&self, request: impl Fn() -> Result<T, FetchError>) -> Result<T, FetchError> {
         let mut attempts = Attempts::new(self);

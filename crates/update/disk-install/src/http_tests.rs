@@ -128,12 +128,12 @@ fn another_length_than_the_verified_one_is_refused() {
 }
 
 #[test]
-fn a_report_is_a_post_request() {
+fn a_request_is_repeated_if_the_failure_may_be_temporary() {
     let server = Server::start(Fault::Unavailable, 3);
-    fetcher(Retries::Limited(2)).post(&server.url).unwrap();
-    assert_eq!(server.thread.join().unwrap(), ["POST ", "POST ", "POST "]);
+    assert_eq!(fetcher(Retries::Limited(2)).get(&server.url, 36).unwrap(), FILE);
+    assert_eq!(server.thread.join().unwrap(), ["GET ", "GET ", "GET "]);
     let server = Server::start(Fault::Missing, 1);
-    let refused = fetcher(Retries::Infinite).post(&server.url).unwrap_err().to_string();
+    let refused = fetcher(Retries::Infinite).get(&server.url, 36).unwrap_err().to_string();
     assert!(refused.ends_with("/file: HTTP status 404"), "{refused}");
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use minisign_verify::{PublicKey, Signature, StreamVerifier};
@@ -13,6 +14,9 @@ use sha2::{Digest as _, Sha256};
 /// First bytes of a file that identify its encoding.
 const MAGIC: usize = 8;
 const BUFFER: usize = 1 << 18;
+/// A partition table's signature, and its offset.
+const GPT: &[u8; 8] = b"EFI PART";
+const GPT_OFFSET: u64 = 512;
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,8 @@ pub enum ImageError {
     FileDigest { actual: Digest, expected: Digest },
     #[error("the SHA-256 of the disk image is {actual}, expected {expected}")]
     DiskDigest { actual: Digest, expected: Digest },
+    #[error("the digest of the disk image's chunks is {actual}, expected {expected}")]
+    Chunks { actual: Digest, expected: Digest },
     #[error("the signature cannot be verified: {0}")]
     Signature(String),
 }
@@ -37,6 +43,8 @@ pub struct Expected<'a> {
     pub file: Option<Digest>,
     /// SHA-256 of the raw disk inside.
     pub disk: Option<Digest>,
+    /// [`ChunkedDigest`](release::ChunkedDigest) of the raw disk inside.
+    pub chunks: Option<Digest>,
     /// A signature of the file and its key.
     pub signature: Option<(&'a PublicKey, &'a Signature)>,
 }
@@ -45,7 +53,7 @@ impl Expected<'_> {
     /// Whether anything is.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.file.is_some() || self.disk.is_some() || self.signature.is_some()
+        self.file.is_some() || self.disk.is_some() || self.chunks.is_some() || self.signature.is_some()
     }
 }
 
@@ -55,6 +63,7 @@ impl fmt::Debug for Expected<'_> {
         out.debug_struct("Expected")
             .field("file", &self.file)
             .field("disk", &self.disk)
+            .field("chunks", &self.chunks)
             .field("signature", &signature)
             .finish()
     }
@@ -113,11 +122,12 @@ impl<'a> ImageStream<'a> {
         Ok(Self { decoder, file, disk, expected })
     }
 
-    /// Reads what is left of the file and compares it with what is expected.
+    /// Reads what is left of the file and compares it with what is expected. `chunks` is the
+    /// [`ChunkedDigest`](release::ChunkedDigest) of what was read.
     ///
     /// # Errors
     /// It is not the expected one.
-    pub fn verify(self) -> Result<(), ImageError> {
+    pub fn verify(self, chunks: &Digest) -> Result<(), ImageError> {
         let Self { mut decoder, file, disk, expected } = self;
         // A compressed disk ends before its file does, by a checksum that the decoder did not have to read.
         io::copy(&mut decoder, &mut io::sink()).map_err(ImageError::Read)?;
@@ -125,6 +135,7 @@ impl<'a> ImageStream<'a> {
         let mut file = file.0.borrow_mut();
         io::copy(&mut *file, &mut io::sink()).map_err(ImageError::Read)?;
         compare(&mut file, &expected)?;
+        check_chunks(chunks, &expected)?;
         if let (Some(hasher), Some(expected)) = (disk, expected.disk) {
             let actual = Digest::from_hasher(hasher);
             if actual != expected {
@@ -145,15 +156,41 @@ impl Read for ImageStream<'_> {
     }
 }
 
-/// Compares a file with the expected digest and signature, without decoding it.
+/// Compares a file with the expected digest and signature, without decoding it: the chunks are the file's.
 ///
 /// # Errors
 /// It is not the expected one.
 pub fn verify_file(file: &File, expected: &Expected<'_>) -> Result<(), ImageError> {
+    if expected.chunks.is_some() {
+        check_chunks(&disk_formats::chunks::digest(file).map_err(ImageError::Read)?, expected)?;
+        if expected.file.is_none() && expected.signature.is_none() {
+            return Ok(());
+        }
+    }
     let mut file = hashed(Box::new(file), expected)?;
     let mut buffer = vec![0; BUFFER];
     while file.read(&mut buffer).map_err(ImageError::Read)? > 0 {}
     compare(&mut file, expected)
+}
+
+/// Whether a file is a disk as it is, by its partition table: not compressed, nor in another encoding.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_raw(file: &File) -> io::Result<bool> {
+    let mut signature = [0; GPT.len()];
+    match file.read_exact_at(&mut signature, GPT_OFFSET) {
+        Ok(()) => Ok(signature == *GPT),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_chunks(actual: &Digest, expected: &Expected<'_>) -> Result<(), ImageError> {
+    match expected.chunks {
+        Some(expected) if expected != *actual => Err(ImageError::Chunks { actual: *actual, expected }),
+        _ => Ok(()),
+    }
 }
 
 fn hashed<'a>(source: Box<dyn Read + 'a>, expected: &Expected<'a>) -> Result<HashedFile<'a>, ImageError> {
@@ -217,7 +254,7 @@ mod tests {
         let mut stream = ImageStream::new(file, expected)?;
         let mut disk = Vec::new();
         stream.read_to_end(&mut disk).map_err(ImageError::Read)?;
-        stream.verify().map(|()| disk)
+        stream.verify(&Digest::of(&disk)).map(|()| disk)
     }
 
     #[test]
@@ -261,6 +298,10 @@ mod tests {
         }
         let disk = Expected { disk: Some(Digest::of(DISK)), ..Expected::default() };
         assert!(matches!(read(&gzip(&DISK[1..]), disk), Err(ImageError::DiskDigest { .. })));
+        // The caller computes the digest of the chunks; here it is that of the disk.
+        let chunks = Expected { chunks: Some(Digest::of(DISK)), ..Expected::default() };
+        assert_eq!(read(&file, chunks.clone()).unwrap(), DISK);
+        assert!(matches!(read(&gzip(&DISK[1..]), chunks), Err(ImageError::Chunks { .. })));
         // Bytes after the end of the compressed disk are of the file, too.
         let longer = [&*file, b"x"].concat();
         let expected = Expected { file: Some(Digest::of(&file)), ..Expected::default() };

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use disk_slots::gpt::{
     FittedTable, HEAD, ImageTable, ImageTableError, KeepError, KeptPartitions, KeptTables,
 };
+use release::Digest;
 
-use crate::copy::{Phase, compare, copy};
+use crate::compare::compare;
+use crate::copy::{Phase, copy};
 use crate::image_stream::ImageError;
 use crate::install_error::InstallError;
 use crate::target::Target;
@@ -22,6 +24,8 @@ const BACKUP: u64 = 33 * 512;
 pub struct Installation {
     /// The image's table.
     pub table: ImageTable,
+    /// The beginning of the image.
+    head: Box<[u8; HEAD]>,
     fitted: FittedTable,
     kept: Option<KeptTables>,
 }
@@ -35,14 +39,14 @@ impl Installation {
         image: &mut impl Read,
         length: impl FnOnce(&ImageTable) -> u64,
     ) -> Result<Self, InstallError<F>> {
-        let mut head = [0; HEAD];
-        image.read_exact(&mut head).map_err(|error| match error.kind() {
+        let mut head = Box::new([0; HEAD]);
+        image.read_exact(&mut *head).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => InstallError::ImageTable(ImageTableError::None),
             _ => InstallError::Read(error),
         })?;
         let table = ImageTable::parse(&head)?;
         let fitted = table.fit(length(&table))?;
-        Ok(Self { table, fitted, kept: None })
+        Ok(Self { table, head, fitted, kept: None })
     }
 
     /// Keeps partitions of a disk of `length` bytes, whatever happens. They must be those of the disk that is installed to.
@@ -55,8 +59,8 @@ impl Installation {
     }
 }
 
-/// Writes the rest of `image`. `verify` is called at its end, `add_files` when the disk was compared with what was
-/// written. `report` receives bytes of how many.
+/// Writes the rest of `image`. `verify` is called at its end, with the [`ChunkedDigest`](release::ChunkedDigest) of all of it;
+/// `add_files` when the disk was compared with what was written. `report` receives bytes of how many.
 ///
 /// # Errors
 /// Any failure leaves a disk without a partition table, or with one that has only the kept partitions, but for a failure
@@ -65,14 +69,14 @@ pub fn install<R: Read, T: Target + Send + Sync, F: std::error::Error>(
     installation: &Installation,
     mut image: R,
     target: &mut T,
-    verify: impl FnOnce(R) -> Result<(), ImageError>,
+    verify: impl FnOnce(R, &Digest) -> Result<(), ImageError>,
     add_files: impl FnOnce(&mut T) -> Result<(), F>,
     report: &mut dyn FnMut(Phase, u64, u64),
 ) -> Result<(), InstallError<F>> {
     begin(installation, target)?;
-    let chunks = copy(&installation.table, &mut image, target, report)?;
-    verify(image).map_err(InstallError::Unverified)?;
-    compare(&installation.table, &chunks, target, report)?;
+    let copied = copy(&installation.table, &installation.head, &mut image, target, report)?;
+    verify(image, &copied.digest).map_err(InstallError::Unverified)?;
+    compare(&copied.ranges, target, report)?;
     add_files(target).map_err(InstallError::Files)?;
     target.sync().map_err(InstallError::Write)?;
     match &installation.kept {

@@ -4,7 +4,19 @@ use std::io;
 
 use disk_slots::gpt::{ImageTableError, TableError};
 
+use crate::boot_partition::BootPartitionError;
 use crate::image_stream::ImageError;
+use crate::oem::OemError;
+
+/// Why files cannot be added to an image's partitions.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
+pub enum FilesError {
+    #[error(transparent)]
+    Oem(#[from] OemError),
+    #[error(transparent)]
+    BootPartition(#[from] BootPartitionError),
+}
 
 /// Why an installation failed. The disk does not boot, unless the error is [`InstallError::Table`] or
 /// [`InstallError::OldTable`].
@@ -25,7 +37,7 @@ pub enum InstallError<F: std::error::Error + 'static> {
     Write(#[source] io::Error),
     #[error("the disk returns other bytes than were written, at byte {0}: it is defective")]
     Defective(u64),
-    #[error("cannot add files to the OEM partition")]
+    #[error("cannot add files to the image's partitions")]
     Files(#[source] F),
     #[error("cannot replace the old partition table")]
     OldTable(#[source] TableError),

@@ -4,11 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::record::{ImageRecord, RecordError, RecordedDigests};
 use minisign_verify::PublicKey;
 pub use minisign_verify::Signature;
-use release::Digest;
-
-use crate::record::{ImageRecord, RecordError};
 
 /// Endings of a signature's name, after the image's.
 const SIGNATURES: [&str; 2] = ["minisig", "sig"];
@@ -60,10 +58,10 @@ pub fn signature(origin: &Path, text: &str) -> Result<Signature, LocalError> {
 pub enum Sidecar {
     /// Its signature.
     Signature(Signature),
-    /// The digest in the record, with the version and the channel of the build.
+    /// The digests in the record, with the version and the channel of the build.
     Digest {
-        /// SHA-256 of the file.
-        sha256: Digest,
+        /// Of the file, and of the disk inside.
+        digests: RecordedDigests,
         /// Version and channel.
         build: (String, String),
     },
@@ -92,8 +90,8 @@ pub fn expected_of(image: &Path, with_key: bool) -> Result<Sidecar, LocalError> 
         }
         let failed = |source| LocalError::Record { path: path.clone(), source };
         let record = ImageRecord::parse(read(&path)?.as_bytes()).map_err(failed)?;
-        if let Some(sha256) = record.sha256(&name).map_err(failed)? {
-            return Ok(Sidecar::Digest { sha256, build: (record.version, record.channel) });
+        if let Some(digests) = record.digests(&name).map_err(failed)? {
+            return Ok(Sidecar::Digest { digests, build: (record.version, record.channel) });
         }
     }
     Ok(Sidecar::None)
@@ -126,12 +124,14 @@ fn read(path: &Path) -> Result<String, LocalError> {
 
 #[cfg(test)]
 mod tests {
+    use release::Digest;
+
     use super::*;
 
     fn found(image: &Path, with_key: bool) -> String {
         match expected_of(image, with_key) {
             Ok(Sidecar::Signature(_)) => "signature".to_owned(),
-            Ok(Sidecar::Digest { sha256, build }) => format!("{sha256} {} {}", build.0, build.1),
+            Ok(Sidecar::Digest { digests, build }) => format!("{} {} {}", digests.sha256, build.0, build.1),
             Ok(Sidecar::None) => "none".to_owned(),
             Err(error) => service::error::chain(&error),
         }

@@ -13,6 +13,9 @@ use crate::disk_use::{DiskUse, Holder};
 /// sysfs counts in these, whatever the device's sectors are.
 const SYSFS_SECTOR: u64 = 512;
 
+/// Devices on devices that are followed: LVM on an encrypted volume on RAID has three.
+const MOST_HOLDERS: usize = 8;
+
 /// Why a target is unknown.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]
@@ -112,7 +115,7 @@ impl Observer {
         let major = device.trim().split(':').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         let mut uses = Vec::new();
         for part in self.partitions(folder, name)? {
-            self.uses_of(&part, &mut uses)?;
+            self.uses_of(&part, &mut uses, 0)?;
         }
         Ok(DiskFacts {
             path: self.root.join("dev").join(name),
@@ -139,7 +142,13 @@ impl Observer {
         Ok(devices)
     }
 
-    fn uses_of(&self, device: &BlockDevice, uses: &mut Vec<DiskUse>) -> Result<(), ObserveError> {
+    /// `depth`: the number of devices below this one.
+    fn uses_of(
+        &self,
+        device: &BlockDevice,
+        uses: &mut Vec<DiskUse>,
+        depth: usize,
+    ) -> Result<(), ObserveError> {
         let path = format!("/dev/{}", device.name);
         let number = read(&device.folder.join("dev"))?;
         let at = |line: &str| {
@@ -156,9 +165,16 @@ impl Observer {
             uses.push(DiskUse::Swap { device: path.clone() });
         }
         let holders = device.folder.join("holders");
-        for holder in if holders.exists() { list(&holders)? } else { Vec::new() } {
-            let holder = self.holder(&holder);
-            uses.push(DiskUse::Held { device: path.clone(), holder });
+        for name in if holders.exists() { list(&holders)? } else { Vec::new() } {
+            let held = DiskUse::Held { device: path.clone(), holder: self.holder(&name) };
+            uses.push(held);
+            // What uses the holder, after it. A holder may have disappeared meanwhile.
+            let folder = self.blocks().join(&name);
+            if depth < MOST_HOLDERS && folder.join("dev").exists() {
+                for part in self.partitions(&folder, &name)? {
+                    self.uses_of(&part, uses, depth + 1)?;
+                }
+            }
         }
         Ok(())
     }
@@ -312,6 +328,21 @@ mod tests {
         assert_eq!((sda.bytes, sda.major, sda.sector), (20 << 30, 8, 512));
         let sdb = disks.iter().find(|disk| disk.name == "sdb").unwrap();
         assert_eq!(sdb.uses.len(), 1);
+        // A file system on a volume, and swap space on a partition of an array.
+        machine.put("proc/self/mountinfo", "26 1 253:0 / /srv rw - ext4 /dev/mapper/group-root rw\n");
+        machine.put("proc/swaps", "Filename Type Size\n/dev/md127p1 partition 8 0 -2\n");
+        machine.disk("md127", "9:127", &[("md127p1", "259:0")]);
+        let uses: Vec<_> = machine.disks().into_iter().find(|disk| disk.name == "sda").unwrap().uses;
+        let uses: Vec<_> = uses.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            uses,
+            [
+                "/dev/sda3 is part of the logical volume group-root (to free it: vgchange -an group)",
+                "/dev/dm-0 is mounted at /srv (to free it: umount /srv)",
+                "/dev/sda3 is part of the RAID array md127 (to free it: mdadm --stop /dev/md127)",
+                "/dev/md127p1 is used as swap space (to free it: swapoff /dev/md127p1)",
+            ]
+        );
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::path::Path;
 use release::Digest;
 use serde::Deserialize;
 
+/// For messages.
+const DISK: &str = "the disk";
+
 /// Why a record cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is documented by its message")]
@@ -30,6 +33,18 @@ pub struct ImageRecord {
 struct RecordedFile {
     path: std::path::PathBuf,
     sha256: String,
+    /// Records of earlier versions have none.
+    #[serde(default)]
+    disk_chunks: String,
+}
+
+/// What a record has of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedDigests {
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// [`ChunkedDigest`](release::ChunkedDigest) of the raw disk inside. Records of earlier versions have none.
+    pub chunks: Option<Digest>,
 }
 
 impl ImageRecord {
@@ -41,16 +56,26 @@ impl ImageRecord {
         Ok(serde_json::from_slice(text)?)
     }
 
-    /// The SHA-256 of the file of this name; `None` if it is not listed.
+    /// The digests of the file of this name; `None` if it is not listed.
     ///
     /// # Errors
-    /// The digest is malformed.
-    pub fn sha256(&self, name: &str) -> Result<Option<Digest>, RecordError> {
+    /// A digest is malformed.
+    pub fn digests(&self, name: &str) -> Result<Option<RecordedDigests>, RecordError> {
         let listed = self.files.iter().find(|file| file.path.file_name() == Path::new(name).file_name());
-        let parse =
-            |file: &RecordedFile| file.sha256.parse().map_err(|_| RecordError::Digest(name.to_owned()));
+        let parse = |file: &RecordedFile| {
+            let sha256 = digest(&file.sha256, name)?;
+            Ok(RecordedDigests { sha256, chunks: optional_digest(&file.disk_chunks, name)? })
+        };
         listed.map(parse).transpose()
     }
+}
+
+fn digest(text: &str, of: &str) -> Result<Digest, RecordError> {
+    text.parse().map_err(|_| RecordError::Digest(of.to_owned()))
+}
+
+fn optional_digest(text: &str, of: &str) -> Result<Option<Digest>, RecordError> {
+    (!text.is_empty()).then(|| digest(text, of)).transpose()
 }
 
 /// `record.json` of a live system.
@@ -61,6 +86,8 @@ pub struct LiveRecord {
     /// Its channel.
     pub channel: String,
     disk_sha256: String,
+    #[serde(default)]
+    disk_chunks: String,
     /// Size of the disk image.
     pub disk_bytes: u64,
 }
@@ -79,7 +106,15 @@ impl LiveRecord {
     /// # Errors
     /// The digest is malformed.
     pub fn disk(&self) -> Result<Digest, RecordError> {
-        self.disk_sha256.parse().map_err(|_| RecordError::Digest("the disk".to_owned()))
+        digest(&self.disk_sha256, DISK)
+    }
+
+    /// [`ChunkedDigest`](release::ChunkedDigest) of the disk image. Records of earlier versions have none.
+    ///
+    /// # Errors
+    /// The digest is malformed.
+    pub fn chunks(&self) -> Result<Option<Digest>, RecordError> {
+        optional_digest(&self.disk_chunks, DISK)
     }
 }
 
@@ -97,10 +132,21 @@ mod tests {
         );
         let record = ImageRecord::parse(text.as_bytes()).unwrap();
         assert_eq!((&*record.version, &*record.channel), ("1.2.3", "beta"));
-        assert_eq!(record.sha256("a.raw.zst").unwrap(), Some(digest));
-        assert_eq!(record.sha256("/other/a.raw.zst").unwrap(), Some(digest));
-        assert_eq!(record.sha256("c.raw").unwrap(), None);
-        record.sha256("b.raw").unwrap_err();
+        let listed = RecordedDigests { sha256: digest, chunks: None };
+        assert_eq!(record.digests("a.raw.zst").unwrap(), Some(listed));
+        assert_eq!(record.digests("/other/a.raw.zst").unwrap(), Some(listed));
+        assert_eq!(record.digests("c.raw").unwrap(), None);
+        record.digests("b.raw").unwrap_err();
+        let with = |chunks: &str| {
+            let text = text.replace(r#""format""#, &format!(r#""disk_chunks":"{chunks}","format""#));
+            ImageRecord::parse(text.as_bytes()).unwrap().digests("a.raw.zst")
+        };
+        let chunks = Digest::of(b"chunks");
+        assert_eq!(
+            with(&chunks.to_string()).unwrap(),
+            Some(RecordedDigests { chunks: Some(chunks), ..listed })
+        );
+        with("12").unwrap_err();
         ImageRecord::parse(b"{}").unwrap_err();
     }
 
@@ -112,6 +158,9 @@ mod tests {
         );
         let record = LiveRecord::parse(text.as_bytes()).unwrap();
         assert_eq!((record.disk().unwrap(), record.disk_bytes), (digest, 7));
+        assert_eq!(record.chunks().unwrap(), None);
+        let with = text.replace("\"disk_bytes", &format!("\"disk_chunks\":\"{digest}\",\"disk_bytes"));
+        assert_eq!(LiveRecord::parse(with.as_bytes()).unwrap().chunks().unwrap(), Some(digest));
         LiveRecord::parse(text.replace("disk_bytes", "bytes").as_bytes()).unwrap_err();
     }
 }

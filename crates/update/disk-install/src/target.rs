@@ -5,6 +5,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
 /// Zeros that are written where the device has no command for it.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+/// Bytes after which the page cache is flushed, so that little is left for the end.
+const FLUSH: u64 = 128 << 20;
 /// Seconds before each attempt to reread the table: udev may have a partition open.
 const REREAD_DELAYS: [u64; 4] = [0, 1, 2, 4];
 
@@ -26,11 +29,23 @@ mod requests {
 
 /// A disk that an image is written to.
 pub trait Target: Disk {
-    /// Makes a range read as zeros. Not durable before [`Disk::sync`].
+    /// Makes a range read as zeros. Not durable before [`Disk::sync`]. Several threads call it, for ranges of their own.
     ///
     /// # Errors
     /// The write.
-    fn zero_at(&mut self, offset: u64, bytes: u64) -> io::Result<()>;
+    fn zero_at(&self, offset: u64, bytes: u64) -> io::Result<()>;
+    /// As [`Disk::write_at`], for several threads with ranges of their own.
+    ///
+    /// # Errors
+    /// The write.
+    fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// As [`Disk::read_at`], from the device if that is possible.
+    ///
+    /// # Errors
+    /// The read.
+    fn read_back(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_at(into, offset)
+    }
     /// Makes later reads come from the device instead of the page cache.
     ///
     /// # Errors
@@ -55,6 +70,10 @@ pub struct RereadError {
 #[derive(Debug)]
 pub struct DiskTarget {
     file: File,
+    /// Transfers without the page cache; not in every file system.
+    direct: Option<File>,
+    /// Bytes in the page cache since the last flush.
+    unflushed: AtomicU64,
     path: PathBuf,
     is_device: bool,
     /// Held to keep udev off the device (systemd, Locking Block Device Access).
@@ -71,13 +90,28 @@ impl DiskTarget {
         let claim = if is_device { OFlag::O_EXCL.bits() } else { 0 };
         let file = OpenOptions::new().read(true).write(true).custom_flags(claim).open(path)?;
         let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-        Ok(Self { file, path: path.to_owned(), is_device, _lock: lock })
+        let direct = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_DIRECT.bits())
+            .open(own_path(&file))
+            .ok();
+        Ok(Self { file, direct, unflushed: AtomicU64::new(0), path: path.to_owned(), is_device, _lock: lock })
     }
 
     /// A path for programs that this process starts, which is this file also if another one gets its name.
     #[must_use]
     pub fn inherited_path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+        own_path(&self.file)
+    }
+
+    /// Whether `transfer` is done without the page cache. Not if the device needs another alignment.
+    fn is_direct(&self, transfer: impl FnOnce(&File) -> io::Result<()>) -> io::Result<bool> {
+        match self.direct.as_ref().map(transfer) {
+            Some(Ok(())) => Ok(true),
+            Some(Err(error)) if error.raw_os_error() != Some(Errno::EINVAL as i32) => Err(error),
+            Some(Err(_)) | None => Ok(false),
+        }
     }
 
     /// Makes the kernel use the new partition table. Does nothing for files and devices without partitions, such as
@@ -105,6 +139,11 @@ impl DiskTarget {
     }
 }
 
+/// A path of this process, for an open file.
+fn own_path(file: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
+}
+
 impl Disk for DiskTarget {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(into, offset)
@@ -125,7 +164,7 @@ impl Disk for DiskTarget {
 }
 
 impl Target for DiskTarget {
-    fn zero_at(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
+    fn zero_at(&self, offset: u64, bytes: u64) -> io::Result<()> {
         // Punching a hole where there is one costs milliseconds.
         if bytes == 0 || self.is_hole(offset, bytes) {
             return Ok(());
@@ -143,6 +182,26 @@ impl Target for DiskTarget {
             at += length as u64;
         }
         Ok(())
+    }
+
+    fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.is_direct(|direct| direct.write_all_at(bytes, offset))? {
+            return Ok(());
+        }
+        self.file.write_all_at(bytes, offset)?;
+        let unflushed = self.unflushed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if unflushed + bytes.len() as u64 >= FLUSH {
+            self.unflushed.store(0, Ordering::Relaxed);
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn read_back(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.is_direct(|direct| direct.read_exact_at(into, offset))? {
+            return Ok(());
+        }
+        self.read_at(into, offset)
     }
 
     fn forget_cache(&mut self) -> io::Result<()> {

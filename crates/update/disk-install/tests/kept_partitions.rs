@@ -39,7 +39,7 @@ fn run(target: &mut RecordingDisk, image: &[u8], verify: std::result::Result<(),
     let kept = KeptPartitions::read(target, is_kept).unwrap().unwrap();
     let mut installation = Installation::begin(&mut stream, |_| length)?;
     installation.keep(length, &kept).unwrap();
-    install(&installation, stream, target, |_| verify, |_| Ok(()), &mut |_, _, _| ())
+    install(&installation, stream, target, |_, _| verify, |_| Ok(()), &mut |_, _, _| ())
 }
 
 fn labels(disk: &RecordingDisk) -> Vec<(u32, String)> {
@@ -66,8 +66,9 @@ fn table_of(content: Vec<u8>, old: &[u8], new: &[u8], about: &str) -> &'static s
         "kept"
     };
     let whole = if name == "new" { new } else { old };
+    let content = disk.content();
     for part in table.partitions() {
-        let is_whole = disk.content[range(part)] == whole[range(part)];
+        let is_whole = content[range(part)] == whole[range(part)];
         assert!(is_whole, "{about}: {name} {} is incomplete", part.label);
     }
     name
@@ -82,8 +83,9 @@ fn kept_partitions_survive_a_power_cut_anywhere() {
     assert_eq!(labels(&target), named(&[(1, "EFI-SYSTEM"), (2, "OEM"), (4, "LOGS"), (5, "DATA")]));
     assert!(read(&target).unwrap().is_redundant());
     let mut seen = Vec::new();
-    let cuts = each_cut(&old, &target.events, |content, about| {
-        seen.push(table_of(content, &old, &target.content, about));
+    let new = target.content();
+    let cuts = each_cut(&old, &target.events(), |content, about| {
+        seen.push(table_of(content, &old, &new, about));
     });
     assert!(cuts > 100, "{cuts}");
     assert_eq!((seen.first(), seen.last()), (Some(&"old"), Some(&"new")));
@@ -102,15 +104,15 @@ fn kept_partitions_survive_a_failure_and_a_damaged_copy() {
         let failed = run(&mut target, &image(), Err(ImageError::Signature("bad".into()))).unwrap_err();
         assert!(matches!(failed, InstallError::Unverified(_)), "{failed:?}");
         assert_eq!(labels(&target), named(&[(2, "DATA"), (4, "LOGS")]));
-        each_cut(&old, &target.events, |content, about| {
+        each_cut(&old, &target.events(), |content, about| {
             assert_ne!(table_of(content, &old, &[], about), "new");
         });
         // Again, from what the failure left.
         run(&mut target, &image(), Ok(())).unwrap();
-        assert_eq!(table_of(target.content.clone(), &old, &target.content, "again"), "new");
+        assert_eq!(table_of(target.content(), &old, &target.content(), "again"), "new");
         let part =
             read(&target).unwrap().partitions().iter().find(|part| part.label == "LOGS").cloned().unwrap();
-        assert!(target.content[range(&part)] == old[range(&part)]);
+        assert!(target.content()[range(&part)] == old[range(&part)]);
     }
 }
 
@@ -125,7 +127,7 @@ fn what_cannot_be_kept_is_refused_with_numbers() {
         });
         let error = kept.unwrap_err();
         assert!(service::error::chain(&error).contains(expected), "{error}");
-        assert!(target.events.is_empty());
+        assert!(target.events().is_empty());
     };
     let image = image();
     let old = |label| disk(DISK, 2, &[("other", 5 * MIB), (label, MIB)]);

@@ -67,7 +67,7 @@ fn a_device_is_claimed_and_written() {
     assert_eq!(second.kind(), std::io::ErrorKind::ResourceBusy);
     let length = target.length().unwrap();
     let installation = Installation::begin::<Infallible>(&mut stream, |_| length).unwrap();
-    let (verify, add) = (|_| Ok(()), |_: &mut DiskTarget| Ok::<_, Infallible>(()));
+    let (verify, add) = (|_, _: &_| Ok(()), |_: &mut DiskTarget| Ok::<_, Infallible>(()));
     install(&installation, stream, &mut target, verify, add, &mut |_, _, _| ()).unwrap();
     target.reread_partitions().unwrap();
     let written = fs::read(&disk).unwrap();

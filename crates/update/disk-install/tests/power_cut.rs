@@ -11,7 +11,7 @@ use disk_install::{ImageError, InstallError, Installation, Phase, install};
 use disk_slots::Disk;
 use disk_slots::gpt::read;
 
-use recording::{MIB, RecordingDisk, disk, each_cut, range};
+use recording::{Fault, MIB, RecordingDisk, disk, each_cut, range};
 
 const IMAGE: usize = 8 * MIB;
 const DISK: usize = 11 * MIB + 512;
@@ -42,7 +42,7 @@ fn run(
         &installation,
         stream,
         target,
-        |_| verify(),
+        |_, _| verify(),
         |target| {
             target.write_at(CONFIG, oem).unwrap();
             Ok(())
@@ -72,9 +72,9 @@ fn complete() -> Vec<u8> {
         if part.label == "OEM" {
             expected[..CONFIG.len()].copy_from_slice(CONFIG);
         }
-        assert!(target.content[range(part)] == expected, "{}", part.label);
+        assert!(target.content()[range(part)] == expected, "{}", part.label);
     }
-    target.content
+    target.content()
 }
 
 /// Panics if the disk has a table, of which a partition is incomplete.
@@ -83,12 +83,9 @@ fn boots_whole_or_not(content: Vec<u8>, old: &[u8], new: &[u8], about: &str) -> 
     // One valid copy suffices for firmware and kernel.
     let table = read(&disk).ok()?;
     let (name, whole) = if table.partitions()[0].label == "old" { ("old", old) } else { ("new", new) };
+    let content = disk.content();
     for part in table.partitions() {
-        assert!(
-            disk.content[range(part)] == whole[range(part)],
-            "{about}: {name} {} is incomplete",
-            part.label
-        );
+        assert!(content[range(part)] == whole[range(part)], "{about}: {name} {} is incomplete", part.label);
     }
     Some(name)
 }
@@ -99,7 +96,7 @@ fn an_installation_cut_anywhere_boots_whole_or_not_at_all() {
     let mut target = RecordingDisk::new(old.clone());
     run(&image, &mut target, || Ok(())).unwrap();
     let mut seen = Vec::new();
-    let cuts = each_cut(&old, &target.events, |content, about| {
+    let cuts = each_cut(&old, &target.events(), |content, about| {
         seen.push(boots_whole_or_not(content, &old, &new, about));
     });
     assert_eq!(seen.last(), Some(&Some("new")));
@@ -143,11 +140,43 @@ fn an_image_of_another_length_leaves_no_table() {
 fn a_defective_disk_is_found_and_gets_no_table() {
     // In data, in zeros, and in the last chunk.
     for defect in [MIB + 7, 2 * MIB + 9, 5 * MIB - 3] {
-        let mut target = RecordingDisk { defect: Some(defect), ..RecordingDisk::new(old_disk()) };
+        let mut target = RecordingDisk::with(Fault::Changes(defect), old_disk());
         let refused = run(&image(), &mut target, || Ok(())).unwrap_err();
         let InstallError::Defective(at) = refused else { panic!("{refused:?}") };
         assert_eq!(usize::try_from(at).unwrap() / MIB, defect / MIB);
         read(&target).unwrap_err();
+    }
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_installation_and_gets_no_table() {
+    for bad in [MIB + 7, 2 * MIB + 9, 5 * MIB - 3] {
+        let mut target = RecordingDisk::with(Fault::Fails(bad), old_disk());
+        let refused = run(&image(), &mut target, || Ok(())).unwrap_err();
+        assert_eq!(service::error::chain(&refused), "cannot write to the disk: a bad sector");
+        read(&target).unwrap_err();
+    }
+}
+
+#[test]
+fn the_digest_of_the_image_is_that_of_its_file() {
+    // The backup table after the content is a part of it, and so is an unfinished chunk at the end.
+    for length in [IMAGE, IMAGE - 512] {
+        let image = disk(length, 1, &[("USR-A", 2 * MIB), ("OEM", MIB + 512)]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &image).unwrap();
+        let expected = disk_formats::chunks::digest(file.as_file()).unwrap();
+        let mut stream = &*image;
+        let mut target = RecordingDisk::new(old_disk());
+        let installation = Installation::begin::<Infallible>(&mut stream, |_| DISK as u64).unwrap();
+        let mut found = None;
+        let verify = |_: &[u8], digest: &release::Digest| {
+            found = Some(*digest);
+            Ok(())
+        };
+        let add_files = |_: &mut RecordingDisk| Ok::<_, Infallible>(());
+        install(&installation, stream, &mut target, verify, add_files, &mut |_, _, _| ()).unwrap();
+        assert_eq!(found, Some(expected), "{length}");
     }
 }
 
@@ -166,5 +195,5 @@ fn nothing_is_written_for_an_image_that_does_not_fit() {
     assert!(service::error::chain(&refused).contains("and the disk has 5242880"), "{refused:?}");
     let refused = run(&[0; 100], &mut target, || Ok(())).unwrap_err();
     assert!(matches!(refused, InstallError::ImageTable(_)), "{refused:?}");
-    assert!(target.events.is_empty());
+    assert!(target.events().is_empty());
 }

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod chunked_digest;
 mod digest;
 mod images;
 mod json;
@@ -13,6 +14,7 @@ mod metadata;
 mod name;
 mod secret_key;
 
+pub use chunked_digest::ChunkedDigest;
 pub use digest::{Digest, DigestError};
 pub use images::{
     ImageFile, ImageList, MAX_IMAGE_FILES, MAX_IMAGE_LIST, NotOfRelease, classic_names, image_name,

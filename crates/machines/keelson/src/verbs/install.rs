@@ -24,7 +24,7 @@ pub struct Flags {
     /// Size of the disk image; the first boot uses all of it [default: the smallest]
     #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65536))]
     size: Option<u32>,
-    /// Replace an existing disk image. Nothing else that is refused is allowed by it
+    /// Replace an existing disk image; install to a disk that is part of RAID arrays or LVM which nothing uses
     #[arg(long)]
     force: bool,
     /// Channel server

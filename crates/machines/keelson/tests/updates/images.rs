@@ -20,7 +20,7 @@ fn write_images(to: &Path, version: &str, root_hash: &str, files: &[File<'_>]) -
         std::fs::write(to.join(&file), content).unwrap();
         json!({
             "path": format!("/elsewhere/{file}"), "format": format, "bytes": 4096, "sha256": Digest::of(content),
-            "virtual_size": 8192, "disk_digest": "", "boot": ["uefi"], "import": "",
+            "virtual_size": 8192, "disk_chunks": "", "boot": ["uefi"], "import": "",
         })
     };
     let files: Vec<_> = files.iter().map(file).collect();

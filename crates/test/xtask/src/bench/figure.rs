@@ -27,7 +27,18 @@ pub fn rows(figures: &[Figure]) -> String {
 
 /// Runs a bench target and returns the figures that it prints.
 pub fn bench(root: &Path, package: &str, name: &str, arguments: &[&str]) -> Result<Vec<Figure>> {
-    let mut all = vec!["bench", "--locked", "--quiet", "--package", package, "--bench", name, "--"];
+    bench_with(root, "bench", (package, name), arguments)
+}
+
+/// As [`bench`], compiled with this profile of cargo.
+pub fn bench_with(
+    root: &Path,
+    profile: &str,
+    (package, name): (&str, &str),
+    arguments: &[&str],
+) -> Result<Vec<Figure>> {
+    let mut all = vec!["bench", "--locked", "--quiet", "--profile", profile];
+    all.extend(["--package", package, "--bench", name, "--"]);
     all.extend(arguments);
     let ended = require_success(show_and_read(&mut cargo(root, &all))?)?;
     eprint!("{}", ended.stdout);
@@ -36,7 +47,7 @@ pub fn bench(root: &Path, package: &str, name: &str, arguments: &[&str]) -> Resu
 }
 
 /// Parses lines of `figure`, name, target and measured value, separated by tabs; other lines are ignored.
-fn figures(text: &str, command: &str) -> Result<Vec<Figure>> {
+pub fn figures(text: &str, command: &str) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for line in text.lines().filter(|line| line.starts_with("figure\t")) {
         let [_, what, target, measured] = line.split('\t').collect::<Vec<_>>()[..] else {

@@ -9,12 +9,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::figure::{Figure, bench, rows};
+use super::figure::{Figure, bench_with, rows};
 use super::image::WORK_FOLDER;
 use crate::command::{require_success, show_and_read};
 use crate::keelson;
 
 const COMMAND: &str = "cargo xtask bench install";
+/// That of the programs in the image.
+const PROFILE: &str = "node";
 
 pub fn run(root: &Path, arguments: &[String]) -> Result<bool> {
     let folder = Path::new(WORK_FOLDER).join(format!("keelson-bench-install-{}", std::process::id()));
@@ -28,15 +30,17 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool> {
 }
 
 fn measure(root: &Path, folder: &Path, arguments: &[String]) -> Result<Vec<Figure>> {
+    let is_built = arguments.is_empty();
     let image = match arguments {
         [] => build(root, &folder.join("image"))?,
         [image] => image.into(),
         _ => bail!("`install` takes no words, or a raw image"),
     };
     let paths = [&image, &folder.join("disks")].map(|path| path.to_string_lossy().into_owned());
-    let mut figures = bench(root, "disk-install", "install", &paths.each_ref().map(String::as_str))?;
+    let arguments = paths.each_ref().map(String::as_str);
+    let mut figures = bench_with(root, PROFILE, ("disk-install", "install"), &arguments)?;
     for figure in &mut figures {
-        figure.command = [COMMAND, if arguments.is_empty() { "" } else { " -- IMAGE" }].concat();
+        figure.command = [COMMAND, if is_built { "" } else { " -- IMAGE" }].concat();
     }
     Ok(figures)
 }

@@ -7,6 +7,7 @@
 )]
 
 use std::io::{self, Cursor};
+use std::sync::Mutex;
 
 use disk_install::Target;
 use disk_slots::Disk;
@@ -20,54 +21,85 @@ pub enum Event {
     Sync,
 }
 
-/// Records what happens to it. A `defect` changes the byte there whenever it is written.
-#[derive(Debug, Clone)]
+/// What a disk does at a byte whenever it is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// Changes it.
+    Changes(usize),
+    /// Fails.
+    Fails(usize),
+}
+
+/// Records what happens to it.
+#[derive(Debug)]
 pub struct RecordingDisk {
-    pub content: Vec<u8>,
-    pub events: Vec<Event>,
-    pub defect: Option<usize>,
+    recorded: Mutex<(Vec<u8>, Vec<Event>)>,
+    fault: Option<Fault>,
 }
 
 impl RecordingDisk {
     pub fn new(content: Vec<u8>) -> Self {
-        Self { content, events: Vec::new(), defect: None }
+        Self { recorded: Mutex::new((content, Vec::new())), fault: None }
     }
 
-    pub fn apply(&mut self, offset: usize, bytes: &[u8]) {
-        self.content[offset..offset + bytes.len()].copy_from_slice(bytes);
-        if let Some(at) = self.defect.filter(|at| (offset..offset + bytes.len()).contains(at)) {
-            self.content[at] ^= 1;
-        }
+    pub fn with(fault: Fault, content: Vec<u8>) -> Self {
+        Self { fault: Some(fault), ..Self::new(content) }
     }
+
+    pub fn content(&self) -> Vec<u8> {
+        self.recorded.lock().unwrap().0.clone()
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.recorded.lock().unwrap().1.clone()
+    }
+}
+
+fn apply(content: &mut [u8], offset: usize, bytes: &[u8]) {
+    content[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
 impl Disk for RecordingDisk {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
-        into.copy_from_slice(&self.content[offset..offset + into.len()]);
+        into.copy_from_slice(&self.recorded.lock().unwrap().0[offset..offset + into.len()]);
         Ok(())
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        self.apply(offset, bytes);
-        self.events.push(Event::Write(offset, bytes.to_vec()));
-        Ok(())
+        self.put_at(bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.events.push(Event::Sync);
+        self.recorded.lock().unwrap().1.push(Event::Sync);
         Ok(())
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.content.len() as u64)
+        Ok(self.recorded.lock().unwrap().0.len() as u64)
     }
 }
 
 impl Target for RecordingDisk {
-    fn zero_at(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
-        self.write_at(&vec![0; usize::try_from(bytes).unwrap()], offset)
+    fn zero_at(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.put_at(&vec![0; usize::try_from(bytes).unwrap()], offset)
+    }
+
+    fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        let mut recorded = self.recorded.lock().unwrap();
+        let written = offset..offset + bytes.len();
+        match self.fault {
+            Some(Fault::Fails(at)) if written.contains(&at) => return Err(io::Error::other("a bad sector")),
+            _ => apply(&mut recorded.0, offset, bytes),
+        }
+        if let Some(Fault::Changes(at)) = self.fault
+            && written.contains(&at)
+        {
+            recorded.0[at] ^= 1;
+        }
+        recorded.1.push(Event::Write(offset, bytes.to_vec()));
+        Ok(())
     }
 
     fn forget_cache(&mut self) -> io::Result<()> {
@@ -99,23 +131,23 @@ pub fn range(part: &Partition) -> std::ops::Range<usize> {
 /// Calls `check` with what each power cut leaves of a disk: between events, and within writes, alone and after the others,
 /// since a disk reorders what was not flushed. Returns the number of cuts.
 pub fn each_cut(old: &[u8], events: &[Event], mut check: impl FnMut(Vec<u8>, &str)) -> usize {
-    let mut durable = RecordingDisk::new(old.to_vec());
+    let mut durable = old.to_vec();
     let mut unsynced: Vec<(usize, Vec<u8>)> = Vec::new();
     let mut cuts = 0;
     for (number, event) in events.iter().enumerate() {
         let about = format!("event {number}");
         match event {
-            Event::Sync => unsynced.drain(..).for_each(|(offset, bytes)| durable.apply(offset, &bytes)),
+            Event::Sync => unsynced.drain(..).for_each(|(offset, bytes)| apply(&mut durable, offset, &bytes)),
             Event::Write(offset, bytes) => {
                 for length in [1, 512, bytes.len() / 2, bytes.len()] {
                     let torn = &bytes[..length.min(bytes.len())];
                     let mut alone = durable.clone();
-                    alone.apply(*offset, torn);
+                    apply(&mut alone, *offset, torn);
                     let mut ordered = durable.clone();
-                    unsynced.iter().for_each(|(offset, bytes)| ordered.apply(*offset, bytes));
-                    ordered.apply(*offset, torn);
+                    unsynced.iter().for_each(|(offset, bytes)| apply(&mut ordered, *offset, bytes));
+                    apply(&mut ordered, *offset, torn);
                     for cut in [alone, ordered] {
-                        check(cut.content, &about);
+                        check(cut, &about);
                         cuts += 1;
                     }
                 }
@@ -123,8 +155,8 @@ pub fn each_cut(old: &[u8], events: &[Event], mut check: impl FnMut(Vec<u8>, &st
             }
         }
         let mut all = durable.clone();
-        unsynced.iter().for_each(|(offset, bytes)| all.apply(*offset, bytes));
-        check(all.content, &about);
+        unsynced.iter().for_each(|(offset, bytes)| apply(&mut all, *offset, bytes));
+        check(all, &about);
     }
     assert!(unsynced.is_empty(), "the last write is durable");
     cuts
