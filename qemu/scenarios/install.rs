@@ -19,12 +19,16 @@ const SHARED: &str = "/home/core/dist";
 pub(super) const DISK_GIB: u32 = 8;
 pub(super) const DEVICE: &str = "/dev/disk/by-id/virtio-spare";
 const USER_DATA: &str = "#cloud-config\nwrite_files: [{path: /etc/from-the-installer, content: applied}]\n";
+/// Kernel argument of the installed system.
+const ARGUMENT: &str = "keelson.scenario=install";
+/// Logical volume on the disk that is installed to, as LVM names it: without LVM's metadata.
+const VOLUME: &str = "group-volume";
 /// An emulated machine decompresses and hashes slowly.
 const LIMIT: Duration = Duration::from_secs(900);
 
 pub const INSTALL: Scenario = Scenario {
     name: "install",
-    about: "coreos-install writes an image and a cloud-config to an empty disk, and a machine boots from it, once configured",
+    about: "coreos-install writes an image, a cloud-config and kernel arguments to a disk, and a machine boots from it, once configured",
     nodes: 2,
     on: &[Qemu],
     long_on: &[Qemu],
@@ -44,7 +48,11 @@ fn install(context: &Context<'_>) -> Result<(), Failure> {
     refuses_what_is_in_use(&machine, &name)?;
     machine.write("/var/tmp/config.yml", USER_DATA.as_bytes())?;
     let image = format!("{SHARED}/{name}");
-    let journal = installs(&machine, &format!("-v -u -f {image} -c /var/tmp/config.yml"))?;
+    is_part_of_a_volume(&machine, &name)?;
+    let arguments = format!("-v -u --force --karg {ARGUMENT} -f {image} -c /var/tmp/config.yml");
+    let journal = installs(&machine, &arguments)?;
+    let stopped = format!("Deactivating the logical volume {VOLUME}");
+    expect(journal.lines().any(|line| line == stopped), &stopped, &journal)?;
     let success = format!("Success! Keelson (from {image}) is installed on {DEVICE}");
     expect(journal.lines().any(|line| line == success), &success, &journal)?;
     // The firmware's list, and systemd's parser of it.
@@ -99,6 +107,16 @@ fn refuses_what_is_in_use(machine: &Machine<'_>, name: &str) -> Result<(), Failu
     expect(denied.contains("is not writable (are you root?)"), "a refusal", &denied).map(drop)
 }
 
+/// The disk gets a logical volume that nothing uses.
+fn is_part_of_a_volume(machine: &Machine<'_>, name: &str) -> Result<(), Failure> {
+    machine.succeed(&format!(
+        "echo 0 2048 linear $(readlink -f {DEVICE}) 4096 | sudo dmsetup create {VOLUME} --uuid LVM-scenario"
+    ))?;
+    let refused = machine.fail(&format!("sudo coreos-install -d {DEVICE} -f {SHARED}/{name} 2>&1"))?;
+    expect(refused.contains(&format!("is part of the logical volume {VOLUME}")), "a refusal", &refused)?;
+    expect(refused.contains("--force stops these"), "a hint", &refused)
+}
+
 /// Boots the second machine from the disk.
 fn boots(context: &Context<'_>, disk: &Path) -> Result<(), Failure> {
     context.site.replace_image(disk)?;
@@ -107,6 +125,8 @@ fn boots(context: &Context<'_>, disk: &Path) -> Result<(), Failure> {
     let failed = ready.failed_units.join(" ");
     expect(failed.is_empty(), "no failed unit", &failed)?;
     machine.succeed("grep -x applied /etc/from-the-installer")?;
+    // The addon's argument follows those of the boot image.
+    machine.succeed(&format!("grep -E '(^| )usrhash=.* {ARGUMENT}( |$)' /proc/cmdline"))?;
     let kept = machine.read("/var/lib/coreos-install/user_data")?;
     expect(kept == USER_DATA, USER_DATA, &kept)?;
     let journal = machine.succeed("sudo journalctl -b -o cat -u 'user-cloudinit@*'")?;

@@ -6,7 +6,7 @@ use disk_slots::gpt::ImageTable;
 
 use crate::destination::Destination;
 use crate::job::Job;
-use crate::run::ESP;
+use crate::partitions::{ESP, part};
 use crate::settings::Settings;
 
 /// Path of the boot loader, which is the one that firmware looks for.
@@ -29,8 +29,7 @@ pub fn open(job: &Job<'_>, destination: &Destination) -> Result<Option<BootEntri
 pub fn add(firmware: &BootEntries, settings: &Settings, table: &ImageTable) -> Result<String> {
     let title = format!("{} {}", settings.product, settings.channel);
     let loader = if settings.board.starts_with("arm64") { LOADER_ARM64 } else { LOADER };
-    let partition = table.partitions().iter().find(|part| part.label == ESP);
-    let partition = partition.with_context(|| format!("the image has no partition {ESP}"))?;
+    let partition = part(table, ESP).with_context(|| format!("the image has no partition {ESP}"))?;
     let number = firmware.add(&title, partition, loader)?;
     Ok(format!("Created the boot entry Boot{number:04X} ({title})."))
 }

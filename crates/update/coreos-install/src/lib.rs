@@ -12,6 +12,7 @@ mod job;
 mod kept;
 mod kernel_arguments;
 mod number_range;
+mod partitions;
 mod progress;
 mod run;
 mod running;

@@ -15,14 +15,10 @@ use crate::download::download;
 use crate::flags::Flags;
 use crate::job::Job;
 use crate::kept::{Filter, refused};
+use crate::partitions::{ESP, OEM, part};
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::{boot_entry, configuration, kernel_arguments, running};
-
-/// Label of the partition for configuration.
-const OEM: &str = "OEM";
-/// Label of the partition with the boot images.
-pub(crate) const ESP: &str = "EFI-SYSTEM";
 
 /// The usage follows this error.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +125,6 @@ impl Added {
         }
         Ok(())
     }
-}
-
-fn part<'a>(table: &'a ImageTable, label: &str) -> Option<&'a Partition> {
-    table.partitions().iter().find(|part| part.label == label)
 }
 
 /// Returns the table of the image, and the size of the disk.
