@@ -167,6 +167,8 @@ pub const VAGRANT: Scenario = Scenario {
 
 /// Vagrant's public keys, RSA first. Vagrant before 2.3.8 knows only that one.
 const INSECURE_KEYS: &str = include_str!("../../image/oem/vagrant/insecure-keys.pub");
+/// 1 GiB; zeros of the root partition alone would be several.
+const FIRST_BOOT_SECTORS: u64 = 2 << 20;
 const AUTHORIZED_KEYS: &str = "/home/core/.ssh/authorized_keys";
 /// The line of the key that Vagrant generates.
 const NEW_KEY: &str =
@@ -193,6 +195,7 @@ coreos:
 fn vagrant(context: &Context<'_>) -> Result<(), Failure> {
     let machine = context.machine(1);
     machine.start()?;
+    fills_no_disk(&machine)?;
     machine.succeed("grep -E 'ID_LIKE=.*coreos.*' /etc/os-release")?;
     let keys = machine.read(AUTHORIZED_KEYS)?;
     expect(INSECURE_KEYS.lines().all(|key| keys.contains(key)), "both insecure keys", &keys)?;
@@ -216,6 +219,17 @@ fn vagrant(context: &Context<'_>) -> Result<(), Failure> {
     // Name and addresses are then the config drive's again, which a machine of Vagrant's does not have.
     machine.reboot()?;
     only_the_new_key(&machine)
+}
+
+/// The disks that vagrant-libvirt makes store zeros, as QEMU's version 2 of qcow2 with a backing file does.
+fn fills_no_disk(machine: &Machine<'_>) -> Result<(), Failure> {
+    let statistics = machine.succeed("cat /sys/block/vda/stat")?;
+    let sectors = statistics.split_ascii_whitespace().nth(6).and_then(|sectors| sectors.parse::<u64>().ok());
+    expect(
+        sectors.is_some_and(|sectors| sectors < FIRST_BOOT_SECTORS),
+        &format!("less than {FIRST_BOOT_SECTORS} sectors written, the seventh number"),
+        &statistics,
+    )
 }
 
 fn replaces_the_key(machine: &Machine<'_>) -> Result<(), Failure> {

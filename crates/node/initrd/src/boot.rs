@@ -36,6 +36,9 @@ const BOOT_COUNT_VARIABLE: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-4
 const RESET_VARIABLE: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
 /// The variable's content, attributes and UTF-16 text, if the OEM partition is to be erased, too.
 const RESET_WITH_OEM: [u8; 10] = [7, 0, 0, 0, b'o', 0, b'n', 0, 0, 0];
+/// systemd-repart discards the blocks of a new partition. mke2fs would do it again, through a loop device, which zeroes
+/// them instead: a disk that cannot discard writes its whole size.
+const MKFS_OPTIONS: (&str, &str) = ("SYSTEMD_REPART_MKFS_OPTIONS_EXT4", "-E nodiscard,lazy_itable_init=1");
 /// Drop-in for the definition of the OEM partition in `os/rootfs/usr/lib/repart.d`, where systemd-repart looks for it.
 const OEM_DROP_IN: &str = "/sysusr/run/repart.d/40-oem.conf.d/10-reset.conf";
 /// Equal to that of `keelson-boot-limit.timer`.
@@ -179,7 +182,9 @@ fn root_partition(devices: &Devices, root_hash: Digest) -> Result<PathBuf, BootE
     // Without a loop device, systemd-repart builds the file system in memory.
     run(Command::new("modprobe").arg("loop"))?;
     // mke2fs prints its progress on stdout.
-    run(Command::new("systemd-repart").args(["--dry-run=no", "--pretty=no"]).stdout(Stdio::null()))?;
+    let mut repart = Command::new("systemd-repart");
+    repart.args(["--dry-run=no", "--pretty=no"]).env(MKFS_OPTIONS.0, MKFS_OPTIONS.1);
+    run(repart.stdout(Stdio::null()))?;
     let found = disk::find(Path::new("/"), root_hash).and_then(|devices| devices.root);
     found.ok_or(BootError::NoRoot)
 }
@@ -200,6 +205,15 @@ fn mount_etc(sysroot: &Path) -> Result<(), BootError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_systems_are_made_as_by_the_unit() {
+        let unit = include_str!(
+            "../../../../image/initrd/usr/lib/systemd/system/systemd-repart.service.d/10-keelson.conf"
+        );
+        let line = format!("Environment=\"{}={}\"\n", MKFS_OPTIONS.0, MKFS_OPTIONS.1);
+        assert!(unit.contains(&line), "{unit}");
+    }
 
     #[test]
     fn trial_timeout_equals_the_timer() {

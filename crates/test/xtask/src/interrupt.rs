@@ -33,16 +33,22 @@ pub fn watch() -> anyhow::Result<()> {
 pub fn terminate_tree(process: i32) {
     let mut waiting = vec![process];
     while let Some(process) = waiting.pop() {
-        // Read before the parent exits, as its children would be reparented. The file is missing if the process has
-        // exited.
-        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-        waiting
-            .extend(children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse::<i32>().ok()));
+        // Read before the parent exits, as its children would be reparented.
+        waiting.extend(children(process));
         match kill(Pid::from_raw(process), Signal::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => eprintln!("cannot end process {process}: {error}"),
         }
     }
+}
+
+/// The children of all threads; none if the process has exited.
+fn children(process: i32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<i32>>())
+        .collect()
 }
 
 pub fn received() -> bool {
@@ -63,6 +69,21 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_child_of_another_thread_is_found() {
+        let spawn = || Command::new("sleep").arg("600").spawn().unwrap();
+        let (found, mut child) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let child = spawn();
+                (children(std::process::id().cast_signed()).contains(&child.id().cast_signed()), child)
+            });
+            other.join().unwrap()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found);
+    }
 
     #[test]
     fn a_grandchild_ends_too() {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
+use image::programs::Profile;
 use release::{Digest, Release, Verity, Version};
 use release_folder::{
     BuildStep, BuiltRelease, FinishedImages, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey,
@@ -63,6 +64,9 @@ pub struct Flags {
     /// Epoch; increment it after a signing key was compromised and replaced
     #[arg(long, value_name = "N", default_value_t = 0)]
     epoch: u64,
+    /// Build profile of the programs: node, or quick, for development; that of the images
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
+    profile: Profile,
     /// Use fast compression, for development: downloads are larger
     #[arg(long)]
     quick: bool,
@@ -83,6 +87,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     check_before(flags, &checkout, (&keys, &key, &*signer), &image_files)?;
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
+    options.profile = flags.profile;
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
     options.cancel = interrupt()?;
     let built = build(&options, context.progress)?;

@@ -31,6 +31,7 @@ mod ssh;
 mod steps;
 mod touched;
 mod tuf;
+mod vagrant;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -123,7 +124,8 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     interrupt::watch()?;
     let workspace = Workspace::load(&workspace::root())?;
     let allowed = Allowed::read(&workspace.root)?;
-    let run = Run::new(&workspace, size(flags), chosen, &flags.only)?;
+    let mut run = Run::new(&workspace, size(flags), chosen, &flags.only)?;
+    run.installs = !flags.no_install;
     run.check_named_parts()?;
     if flags.plan {
         print!("{}", run.plan_text()?);
@@ -132,7 +134,7 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     if run.size == Size::All {
         announce_all(&run);
     }
-    if !flags.no_install {
+    if run.installs {
         let steps: Vec<_> = run.chosen.iter().map(|step| step.name).collect();
         packages::install_missing(&steps)?;
     }

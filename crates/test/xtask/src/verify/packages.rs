@@ -9,14 +9,20 @@ use crate::command::show;
 use crate::root_access::RootAccess;
 
 struct Need {
+    /// A name in the path, or a file.
     program: &'static str,
     /// The Debian package that contains it.
     package: &'static str,
-    /// The steps that run it.
+    /// The steps that run it, or a part, if others of the step or most runs do without.
     steps: &'static [&'static str],
 }
 
-const NEEDS: [Need; 15] = [
+/// The part that runs Vagrant: its packages are large.
+pub const VAGRANT: &str = "vagrant/all";
+/// A plug-in has no program.
+pub const VAGRANT_LIBVIRT: &str = "/var/lib/dpkg/info/vagrant-libvirt.list";
+
+const NEEDS: [Need; 24] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
@@ -32,12 +38,21 @@ const NEEDS: [Need; 15] = [
     Need { program: "softhsm2-util", package: "softhsm2", steps: &["tests"] },
     Need { program: "python3", package: "python3-venv", steps: &["tuf"] },
     Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
+    Need { program: "vagrant", package: "vagrant", steps: &[VAGRANT] },
+    Need { program: VAGRANT_LIBVIRT, package: "vagrant-libvirt", steps: &[VAGRANT] },
+    Need { program: "libvirtd", package: "libvirt-daemon-system", steps: &[VAGRANT] },
+    Need { program: "virsh", package: "libvirt-clients", steps: &[VAGRANT] },
+    Need { program: "iptables", package: "iptables", steps: &[VAGRANT] },
+    Need { program: "qemu-system-x86_64", package: "qemu-system-x86", steps: &[VAGRANT] },
+    Need { program: "/usr/share/ovmf/OVMF.fd", package: "ovmf", steps: &[VAGRANT] },
+    Need { program: "dnsmasq", package: "dnsmasq-base", steps: &[VAGRANT] },
+    Need { program: "rsync", package: "rsync", steps: &[VAGRANT] },
 ];
 
 /// Disables progress output, which would clutter a log.
 const QUIET: &str = "--quiet=2";
 
-/// Installs missing programs of `steps` if possible without a prompt. Checks report what is still missing
+/// Installs missing programs of `steps`, names of steps or parts, if possible without a prompt. Checks report what is still missing
 /// afterwards.
 pub fn install_missing(steps: &[&str]) -> Result<()> {
     let missing = missing(steps, has);
@@ -85,6 +100,7 @@ fn apt_get(access: RootAccess, arguments: &[&str]) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::parts::step_of;
     use crate::verify::steps::STEPS;
 
     #[test]
@@ -92,12 +108,15 @@ mod tests {
         assert_eq!(missing(&["wants"], |program| program != "openssl"), ["openssl"]);
         assert_eq!(missing(&["format"], |_| false), [""; 0]);
         assert_eq!(missing(&["ssh"], |program| program == "script"), ["openssh-client", "openssh-server"]);
+        // A step's name is not enough for what only its part needs.
+        assert_eq!(missing(&["vagrant"], |_| false), [""; 0]);
+        assert!(missing(&["vagrant/all"], |_| false).contains(&"libvirt-daemon-system"));
     }
 
     #[test]
     fn every_need_is_of_a_step() {
         for step in NEEDS.iter().flat_map(|need| need.steps) {
-            assert!(STEPS.iter().any(|known| known.name == *step), "{step}");
+            assert!(STEPS.iter().any(|known| known.name == step_of(step)), "{step}");
         }
     }
 }

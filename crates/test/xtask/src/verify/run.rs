@@ -36,6 +36,8 @@ pub struct Run<'a> {
     pub workspace: &'a Workspace,
     pub size: Size,
     pub chosen: Vec<&'static Step>,
+    /// Whether steps may install packages that the host lacks.
+    pub installs: bool,
     /// Steps, groups and parts (`STEP/PART`) named on the command line.
     named: &'a [String],
     pub costs: Costs,
@@ -86,6 +88,7 @@ impl<'a> Run<'a> {
             workspace,
             size,
             chosen,
+            installs: false,
             named,
             costs: costs(workspace)?,
             number,

@@ -12,7 +12,8 @@ use super::result::{Skip, State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
 use super::{
-    advisories, book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh, tuf,
+    advisories, book, conformance, examples, image, junit, licences, packages, privileged, scenarios, soaks,
+    ssh, tuf, vagrant,
 };
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
@@ -28,10 +29,11 @@ const QEMU: &str = "scenarios-qemu";
 const SHIPPED: &str = "shipped";
 const SOAKS: &str = "soaks";
 const TUF: &str = "tuf";
+const VAGRANT: &str = "vagrant";
 const MUTANTS: &str = "mutants";
 
 /// In execution order: the most informative first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 18] = [
+pub static STEPS: [Step; 19] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
@@ -102,6 +104,12 @@ pub static STEPS: [Step; 18] = [
         about: "tuf, release-folder, channel-server and python-tuf, each with what the other made",
         parts: |_| Ok(whole(TUF, &["tuf", "release-folder"])),
         run: |run| selected(run, TUF, |_| one(TUF, tuf::run(run.workspace)?)),
+    },
+    Step {
+        name: VAGRANT,
+        about: "three machines of a real Vagrant on libvirt, with boxes of a channel server",
+        parts: |_| Ok(vec![Part::new(packages::VAGRANT, Kind::Long)]),
+        run: |run| selected(run, VAGRANT, |_| one(VAGRANT, vagrant::run(run)?)),
     },
     Step {
         name: SOAKS,
