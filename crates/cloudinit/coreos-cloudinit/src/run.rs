@@ -59,8 +59,7 @@ pub fn read_only<T: Send>(
 ) -> anyhow::Result<T> {
     let mut all = ExtraRights::default();
     for rights in request.sources.iter().map(Source::extra_rights) {
-        all.programs |= rights.programs;
-        all.capabilities.extend(rights.capabilities);
+        all.ports |= rights.ports;
         all.devices.extend(rights.devices);
     }
     rights::read_only(&all, log, work)?

@@ -12,7 +12,7 @@ use super::vmware::Keys;
 #[derive(Default)]
 pub struct Cache {
     pub(super) service: service::Cache,
-    /// `None` without a tool to query it with.
+    /// `None` on other machines than VMware's.
     pub(super) guestinfo: OnceCell<Option<Keys>>,
     pub(super) context: OnceCell<Context>,
 }

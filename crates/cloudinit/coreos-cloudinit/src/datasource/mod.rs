@@ -1,6 +1,7 @@
 //! Datasources: where user-data and metadata come from.
 
 mod azure_disk;
+mod backdoor;
 mod cache;
 mod cloud_sigma;
 mod config_drive;
@@ -8,12 +9,12 @@ mod credential;
 mod error;
 mod fetcher;
 mod guest_property;
-mod guest_tool;
 mod http;
 mod kernel_command_line;
 mod local;
 mod no_cloud;
 mod poll;
+mod properties;
 mod retry;
 mod service;
 mod source;

@@ -44,7 +44,8 @@ pub enum Source {
     Waagent(PathBuf),
     /// The file with the OVF environment.
     VmwareOvfEnvironment(PathBuf),
-    VmwareGuestinfo,
+    /// The root folder.
+    VmwareGuestinfo(PathBuf),
     /// Guest properties.
     VirtualBox(PathBuf),
 }
@@ -74,7 +75,7 @@ impl Source {
             Self::Credential { .. } => "credential",
             Self::NoCloud(_) => "nocloud",
             Self::Waagent(_) => "waagent",
-            Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo => "vmware",
+            Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo(_) => "vmware",
             Self::VirtualBox(_) => "virtualbox",
         }
     }
@@ -82,10 +83,7 @@ impl Source {
     /// The rights that it needs beyond reading files and using the network.
     pub fn extra_rights(&self) -> ExtraRights {
         match self {
-            Self::VmwareGuestinfo => {
-                let capabilities = vmware::TOOL_CAPABILITIES.to_vec();
-                ExtraRights { programs: true, capabilities, ..ExtraRights::default() }
-            }
+            Self::VmwareGuestinfo(_) => ExtraRights { ports: true, ..ExtraRights::default() },
             Self::VirtualBox(root) => {
                 ExtraRights { devices: vec![virtual_box::device(root)], ..ExtraRights::default() }
             }
@@ -114,7 +112,9 @@ impl Source {
             Self::Credential { name, .. } => format!("credential {name} does not exist"),
             Self::NoCloud(path) => format!("{} has neither user-data nor meta-data", path.display()),
             Self::Waagent(path) => format!("{} is not provisioned", path.display()),
-            Self::VmwareGuestinfo => "VMware's guestinfo cannot be asked".to_owned(),
+            Self::VmwareGuestinfo(_) => {
+                "this is no machine of VMware, or its guestinfo cannot be read".to_owned()
+            }
             Self::VirtualBox(_) => "this is no machine of VirtualBox, or its device is missing".to_owned(),
         }
     }
@@ -144,8 +144,8 @@ impl Source {
             Self::NoCloud(path) => Ok(available_if(no_cloud::exists(path), Availability::NotYet)),
             Self::Waagent(path) => Ok(available_if(waagent::is_provisioned(path), Availability::NotYet)),
             Self::VmwareOvfEnvironment(path) => Ok(available_if(path.exists(), Availability::Never)),
-            Self::VmwareGuestinfo => {
-                let keys = cached(&cache.guestinfo, vmware::Keys::from_guestinfo)?;
+            Self::VmwareGuestinfo(root) => {
+                let keys = cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))?;
                 Ok(available_if(keys.is_some(), Availability::Never))
             }
             Self::VirtualBox(root) if !virtual_box::has_adapter(root) => Ok(Availability::Never),
@@ -190,10 +190,12 @@ impl Source {
             Self::NoCloud(path) => no_cloud::user_data(path),
             Self::Waagent(path) => waagent::user_data(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.user_data(retry, log),
-            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
-                Some(keys) => keys.user_data(retry, log),
-                None => Ok(Vec::new()),
-            },
+            Self::VmwareGuestinfo(root) => {
+                match cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))? {
+                    Some(keys) => keys.user_data(retry, log),
+                    None => Ok(Vec::new()),
+                }
+            }
             Self::VirtualBox(root) => virtual_box::user_data(root),
             Self::KernelCommandLine(path) => match kernel_command_line::url(path, log)? {
                 Some(url) => http::fetch(&url, retry, log),
@@ -221,10 +223,12 @@ impl Source {
             Self::NoCloud(path) => no_cloud::metadata(path),
             Self::Waagent(path) => waagent::metadata(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.metadata(),
-            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
-                Some(keys) => keys.metadata(),
-                None => Ok(Metadata::default()),
-            },
+            Self::VmwareGuestinfo(root) => {
+                match cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))? {
+                    Some(keys) => keys.metadata(),
+                    None => Ok(Metadata::default()),
+                }
+            }
             Self::VirtualBox(root) => virtual_box::metadata(root),
             _ => Ok(Metadata::default()),
         }

@@ -203,7 +203,7 @@ fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
         "from-waagent" => Some(Source::Waagent(text.into())),
         "from-azure-ovf-env" => Some(Source::AzureOvfEnvironment(text.into())),
         "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
-        "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
+        "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo(args.text_or_default("root").into())),
         "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text_or_default("root").into())),
         "from-virtualbox" => Some(Source::VirtualBox(args.text_or_default("root").into())),
         _ => None,

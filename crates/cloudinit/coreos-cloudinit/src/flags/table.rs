@@ -35,7 +35,10 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
     text("from-url", "", "Read user-data from this http or https URL"),
     Flag::switch("from-virtualbox", "Read data from the guest properties below /coreos-cloudinit"),
-    Flag::switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
+    Flag::switch(
+        "from-vmware-guestinfo",
+        "Read data from the keys that VMware has for this virtual machine (guestinfo), without its tools",
+    ),
     text("from-vmware-ovf-env", "", "Read data from this file, an OVF environment of VMware"),
     text("from-waagent", "", "Read data from the folder of Azure's agent"),
     Flag::switch("if-changed", "Do nothing if -from-file was applied as it is since the machine was started"),
