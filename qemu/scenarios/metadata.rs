@@ -17,8 +17,8 @@ use super::kv::SOON;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 use crate::slowdown::slowdown;
-use cloud::{Cloud, LINK_LOCAL};
-use platforms::{AZURE, DIGITALOCEAN, EC2, GCE, OPENSTACK, PACKET, Platform};
+use cloud::{Cloud, FABRIC, LINK_LOCAL};
+use platforms::{AZURE, AZURE_HEALTH, DIGITALOCEAN, EC2, GCE, OPENSTACK, PACKET, Platform};
 
 /// The OEM partition; a container has none.
 const OEM: &str = "/usr/share/oem";
@@ -33,7 +33,7 @@ const RETRIED: Duration = Duration::from_secs(30);
 pub const SERVICES: Scenario = Scenario {
     name: "metadata-services",
     about: "machines are configured by the metadata services of DigitalOcean (40 s late), EC2, OpenStack (which fails at \
-            first), Google (garbage at first), Packet and Azure",
+            first), Google (garbage at first), Packet and Azure, which is notified",
     on: &[Nspawn],
     datasource: Datasource::Platform,
     shared: &[OEM],
@@ -75,7 +75,22 @@ fn services(context: &Context<'_>) -> Result<(), Failure> {
     operator.trust(&certificate)?;
     operator.boot(&PACKET)?;
     operator.boot(&AZURE)?;
+    azure_is_notified(&operator)?;
     unusable_user_data(&operator)
+}
+
+/// Once in a boot, when everything is applied. Azure takes the provisioning of a silent machine for failed.
+fn azure_is_notified(operator: &Operator<'_>) -> Result<(), Failure> {
+    operator.machine.wait_until_succeeds("systemctl is-active azure-ready.service", SOON)?;
+    let requests = operator.cloud.requests();
+    let reports: Vec<_> = requests.iter().filter(|request| request.contains(AZURE_HEALTH)).collect();
+    let is_ready = |report: &str| {
+        ["<ContainerId>container-1<", "<InstanceId>instance-1<", "<State>Ready<"]
+            .iter()
+            .all(|part| report.contains(part))
+    };
+    let once = matches!(*reports, [report] if is_ready(report));
+    expect(once, "one report that the machine is ready", &requests.join("\n"))
 }
 
 /// Keys, name and addresses of the metadata apply, so that the operator can log in and read why the rest does not.
@@ -100,8 +115,8 @@ impl Operator<'_> {
     fn make_network(&self) -> Result<(), Failure> {
         let node = self.machine.node()?;
         let etc = self.context.site.layout().node(&node.name).root().join("etc/upper");
-        let settings =
-            format!("[Network]\nDNS={LINK_LOCAL}\n[Route]\nDestination={LINK_LOCAL}/32\nScope=link\n");
+        let route = |to| format!("[Route]\nDestination={to}/32\nScope=link\n");
+        let settings = format!("[Network]\nDNS={LINK_LOCAL}\n{}{}", route(LINK_LOCAL), route(FABRIC));
         write(&etc.join("systemd/network/70-lan.network.d/cloud.conf"), &settings)
     }
 

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod azure;
+pub mod azure_fabric;
 pub mod azure_imds;
 pub mod cloud_sigma;
 pub mod digitalocean;

@@ -7,6 +7,7 @@ use cloudinit::metadata::Metadata;
 use super::cache::{Cache, cached};
 use super::error::DatasourceError;
 use super::retry::RetryPolicy;
+use super::saved::Saved;
 use super::service::Service;
 use super::url::Url;
 use super::{
@@ -31,6 +32,13 @@ pub enum Source {
     KernelCommandLine(PathBuf),
     /// `ovf-env.xml` of the provisioning disk.
     AzureOvfEnvironment(PathBuf),
+    /// Azure's metadata service, with what only the provisioning disk has.
+    Azure {
+        service: Url,
+        disk: PathBuf,
+        /// Of the disk's custom data.
+        saved: PathBuf,
+    },
     /// The root folder.
     CloudSigma(PathBuf),
     /// A systemd credential; `system` is the folder of the machine's credentials.
@@ -69,6 +77,7 @@ impl Source {
             Self::FwCfg => "fw-cfg",
             Self::Url(_) => "url",
             Self::Service(service, _) => service.kind(),
+            Self::Azure { .. } => Service::Azure.kind(),
             Self::KernelCommandLine(_) => "proc-cmdline",
             Self::AzureOvfEnvironment(_) => "azure-ovf-env",
             Self::CloudSigma(_) => "server-context",
@@ -104,8 +113,8 @@ impl Source {
             Self::ConfigDrive(path) => format!("{} is no config drive", path.display()),
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
             Self::Url(url) => format!("{} cannot be fetched", url.redacted()),
-            Self::Service(service, url) => {
-                format!("{} does not respond as {}", url.redacted(), service.kind())
+            Self::Service(_, url) | Self::Azure { service: url, .. } => {
+                format!("{} does not respond as {}", url.redacted(), self.kind())
             }
             Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
             Self::CloudSigma(_) => "this is no server of CloudSigma with a lease".to_owned(),
@@ -157,6 +166,9 @@ impl Source {
                 let fetched = http::fetch(url, retry, log).map(Availability::Fetched);
                 fetched.or_else(|error| not_yet(error, log))
             }
+            Self::Azure { service, .. } => {
+                Self::Service(Service::Azure, service.clone()).availability(cache, retry, log)
+            }
             Self::Service(service, url) => {
                 let probed = service.probe(url, &cache.service, retry, log).map(|()| Availability::Available);
                 probed.or_else(|error| not_yet(error, log))
@@ -183,6 +195,18 @@ impl Source {
             Self::Url(url) => http::fetch(url, retry, log),
             Self::Service(service, url) => service.user_data(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::user_data(path),
+            Self::Azure { service, disk, saved } => {
+                let metadata = cached(&cache.metadata, || azure_metadata(service, disk, cache, retry, log))?;
+                let user_data = azure_disk::custom_data(disk, saved, metadata)?;
+                if user_data.is_empty() {
+                    return Service::Azure.user_data(service, &cache.service, retry, log);
+                }
+                if let Some(instance) = metadata.instance.clone() {
+                    let saved = Saved { instance, user_data: user_data.clone() };
+                    cache.first_boot_only.get_or_init(|| saved);
+                }
+                Ok(user_data)
+            }
             Self::CloudSigma(root) => {
                 Ok(cached(&cache.context, || cloud_sigma::query_context(root))?.user_data()?)
             }
@@ -216,6 +240,9 @@ impl Source {
             Self::ConfigDrive(path) => config_drive::metadata(path),
             Self::Service(service, url) => service.metadata(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::metadata(path),
+            Self::Azure { service, disk, .. } => {
+                cached(&cache.metadata, || azure_metadata(service, disk, cache, retry, log)).cloned()
+            }
             Self::CloudSigma(root) => {
                 let context = cached(&cache.context, || cloud_sigma::query_context(root))?;
                 Ok(cloud_sigma::metadata(root, context))
@@ -233,6 +260,16 @@ impl Source {
             _ => Ok(Metadata::default()),
         }
     }
+}
+
+fn azure_metadata(
+    service: &Url,
+    disk: &Path,
+    cache: &Cache,
+    retry: RetryPolicy,
+    log: &Log,
+) -> Result<Metadata, DatasourceError> {
+    azure_disk::complete(Service::Azure.metadata(service, &cache.service, retry, log)?, disk)
 }
 
 /// The item or the network may still appear.

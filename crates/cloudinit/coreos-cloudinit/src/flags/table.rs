@@ -8,6 +8,11 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 
 pub(super) const FLAGS: &[Flag] = &[
     text(
+        "azure-report-ready",
+        "",
+        "Report to Azure's fabric at this URL that the machine is ready, and do nothing else",
+    ),
+    text(
         "convert",
         "",
         "Print the user-data in this format (ignition, butane), and on standard error what has no counterpart",
@@ -19,7 +24,11 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::switch("dry-run", "The same as -plan"),
     text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
-    text("from-azure-ovf-env", "", "Read data from this file, ovf-env.xml of Azure's provisioning disk"),
+    text(
+        "from-azure-ovf-env",
+        "",
+        "Read data from this file, ovf-env.xml of Azure's provisioning disk; with -from-azure-metadata, what the service lacks",
+    ),
     Flag::switch("from-cloudsigma-metadata", "Read data from the server context of CloudSigma"),
     text("from-configdrive", "", "Read data from the mounted config drive in this directory"),
     text("from-credential", "", "Read user-data from the systemd credential of this name"),
@@ -88,7 +97,14 @@ pub(super) type Preset = (&'static str, &'static [(&'static str, &'static str)])
 
 pub(super) const PRESETS: &[Preset] = &[
     // The image has no agent: its folder exists where an operator brings one.
-    ("azure", &[("from-waagent", "/var/lib/waagent"), ("from-azure-metadata", LINK_LOCAL)]),
+    (
+        "azure",
+        &[
+            ("from-waagent", "/var/lib/waagent"),
+            ("from-azure-metadata", LINK_LOCAL),
+            ("from-azure-ovf-env", "/media/azure/ovf-env.xml"),
+        ],
+    ),
     ("cloudsigma", &[("from-cloudsigma-metadata", "true")]),
     ("digitalocean", &[("from-digitalocean-metadata", LINK_LOCAL)]),
     ("ec2-compat", &[("from-ec2-metadata", LINK_LOCAL), ("from-configdrive", "/media/configdrive")]),
