@@ -62,5 +62,7 @@ pub const MAX_MIME_HEADER_BYTES: usize = 64 << 10;
 pub const MAX_INTERFACES: usize = 256;
 /// Addresses, routes and name servers of all interfaces together.
 pub const MAX_NETWORK_ENTRIES: usize = 10_000;
+/// Length of a shell pattern that matches interface names.
+pub const MAX_PATTERN_BYTES: usize = 64;
 /// Interface name length (`IFNAMSIZ` on Linux, without the NUL).
 pub const MAX_INTERFACE_NAME_BYTES: usize = 15;

@@ -156,8 +156,26 @@ fn a_seed_of_nocloud() {
     plan(&machine, &from, 0, &expected);
     machine.put("/seed/user-data", "#cloud-config\nhostname: own\n");
     plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]).never_contains("network-config");
-    machine.put("/seed/network-config", "version: 2\n");
-    plan(&machine, &from, 0, &["ignoring network-config of the seed: use network-interfaces in meta-data"]);
+    let network = "version: 2\nethernets:\n  eth0: {addresses: [192.0.2.7/24], wakeonlan: true}\n";
+    machine.put("/seed/network-config", network);
+    plan(
+        &machine,
+        &from,
+        0,
+        &["ignoring network-config, which is converted with -convert-netconf=cloud-init"],
+    )
+    .never_contains("eth0");
+    let converted = |code, expected: &[&str]| {
+        machine.start(&["-plan", &from, "-convert-netconf=cloud-init"], &[], b"").expect(code, expected);
+    };
+    let note = "Warning: network-config, line 3: wakeonlan is not supported and ignored";
+    converted(0, &[r#""path":"/run/systemd/network/00-eth0.network""#, note]);
+    // A network that is configured in part may leave the machine unreachable.
+    machine.put("/seed/network-config", &network.replace("192.0.2.7/24", "192.0.2.7"));
+    let error =
+        "Failed to generate interfaces: network-config, line 3: this is no address with a prefix length";
+    converted(1, &[error]);
+    machine.put("/seed/network-config", network);
     // `-once` applies again to another instance.
     for (instance, expected) in
         [("i-1", "Set hostname to own"), ("i-1", "-once, and"), ("i-2", "steps were done already")]

@@ -20,7 +20,7 @@ pub(super) const FLAGS: &[Flag] = &[
     text(
         "convert-netconf",
         "",
-        "Configure the network as the datasource describes, in this format (debian, packet, vmware)",
+        "Configure the network as the datasource describes, in this format (debian, packet, vmware, cloud-init)",
     ),
     Flag::switch("dry-run", "The same as -plan"),
     text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
@@ -38,7 +38,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("from-fw-cfg", "Read user-data from QEMU's fw_cfg entry opt/com.coreos/config"),
     text("from-gce-metadata", "", "Read data from Google Compute Engine's metadata service at this URL"),
     Flag::switch("from-metadata-service", "Deprecated: -from-ec2-metadata http://169.254.169.254/"),
-    text("from-nocloud", "", "Read data from the NoCloud seed (user-data, meta-data) in this directory"),
+    text(
+        "from-nocloud",
+        "",
+        "Read data from the NoCloud seed (user-data, meta-data, network-config) in this directory",
+    ),
     text("from-openstack-metadata", "", "Read data from OpenStack's metadata service at this URL"),
     text("from-packet-metadata", "", "Read data from Packet's metadata service at this URL"),
     Flag::switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
@@ -114,7 +118,7 @@ pub(super) const PRESETS: &[Preset] = &[
     ("vmware", &[("from-vmware-guestinfo", "true"), ("convert-netconf", "vmware")]),
 ];
 
-pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware"];
+pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware", "cloud-init"];
 
 /// The text of `-help`, also printed after a usage error.
 pub fn usage() -> String {

@@ -52,7 +52,7 @@ fn usage_errors() {
         ),
         (
             "-convert-netconf=x",
-            "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware'",
+            "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware, cloud-init'",
         ),
         ("-from-file=/a -ssh-key-name=../x", "Invalid option to -ssh-key-name: '../x' is no file name"),
         ("-from-file=/a -from-url=http://b/ -if-changed", "-if-changed is for one -from-file"),
