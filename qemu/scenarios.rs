@@ -92,6 +92,7 @@ pub static ALL: &[Scenario] = &[
     metadata::EC2_DISK,
     metadata::GCE_DISK,
     metadata::OPENSTACK_DISK,
+    metadata::AZURE_DISK,
     updates::single_machine::UPDATE,
     updates::single_machine::UPDATE_BROKEN,
     updates::single_machine::UPDATE_HANGS,

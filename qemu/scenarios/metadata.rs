@@ -16,9 +16,9 @@ use super::kv::SOON;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 use crate::slowdown::slowdown;
-pub use disks::{EC2_DISK, GCE_DISK, OPENSTACK_DISK};
+pub use disks::{AZURE_DISK, EC2_DISK, GCE_DISK, OPENSTACK_DISK};
 use operator::{Operator, write};
-use platforms::{AZURE, DIGITALOCEAN, EC2, GCE, OPENSTACK, PACKET};
+use platforms::{AZURE, AZURE_HEALTH, DIGITALOCEAN, EC2, GCE, OPENSTACK, PACKET};
 
 /// The OEM partition; a container has none.
 const OEM: &str = "/usr/share/oem";
@@ -31,7 +31,7 @@ const RETRIED: Duration = Duration::from_secs(30);
 pub const SERVICES: Scenario = Scenario {
     name: "metadata-services",
     about: "machines are configured by the metadata services of DigitalOcean (40 s late), EC2, OpenStack (which fails at \
-            first), Google (garbage at first), Packet and Azure",
+            first), Google (garbage at first), Packet and Azure, which is notified",
     on: &[Nspawn],
     datasource: Datasource::Platform,
     shared: &[OEM],
@@ -71,7 +71,22 @@ fn services(context: &Context<'_>) -> Result<(), Failure> {
     operator.trust(&certificate)?;
     operator.boot(&PACKET)?;
     operator.boot(&AZURE)?;
+    azure_is_notified(&operator, 1)?;
     unusable_user_data(&operator)
+}
+
+/// Once in each of `boots`, when everything is applied. Azure takes the provisioning of a silent machine for failed.
+fn azure_is_notified(operator: &Operator<'_>, boots: usize) -> Result<(), Failure> {
+    operator.machine.wait_until_succeeds("systemctl is-active azure-ready.service", SOON)?;
+    let requests = operator.cloud.requests();
+    let reports: Vec<_> = requests.iter().filter(|request| request.contains(AZURE_HEALTH)).collect();
+    let is_ready = |report: &&String| {
+        ["<ContainerId>container-1<", "<InstanceId>instance-1<", "<State>Ready<"]
+            .iter()
+            .all(|part| report.contains(part))
+    };
+    let once = reports.len() == boots && reports.iter().all(is_ready);
+    expect(once, &format!("{boots} reports that the machine is ready"), &requests.join("\n"))
 }
 
 /// Keys, name and addresses of the metadata apply, so that the operator can log in and read why the rest does not.

@@ -35,7 +35,10 @@ pub const VMWARE: Scenario = Scenario {
     run: |context| {
         // Emulated, the machine reports QEMU's hypervisor, which systemd trusts more than VMware's names.
         let found = Found { id: "vmware", hypervisor: "qemu", disk: "vmw_pvscsi", network: "vmxnet3" };
-        boots(context, &found)
+        boots(context, &found)?;
+        // QEMU answers at VMware's I/O port, but has no guestinfo.
+        let asked = context.machine(1).fail("sudo coreos-cloudinit -from-vmware-guestinfo -validate 2>&1")?;
+        expect(asked.contains(NO_GUESTINFO), NO_GUESTINFO, &asked)
     },
     ..PLATFORM
 };
@@ -66,6 +69,9 @@ type Formats = [(&'static str, &'static str)];
 const PLAIN_FORMATS: [(&str, &str); 5] =
     [("raw.gz", ""), ("raw.zst", ""), ("vmdk", ""), ("vhd", ""), ("vhdx", "hyperv")];
 const VIRTUALBOX_FORMATS: [(&str, &str); 2] = [("vdi", "virtualbox"), ("box", "vagrant")];
+
+const NO_GUESTINFO: &str =
+    "cannot read guestinfo.ovfenv from the hypervisor: the hypervisor does not open a channel";
 
 const PLATFORM: Scenario = Scenario { on: &[Qemu], user_data: Some(USER_DATA), ..DEFAULTS };
 

@@ -126,6 +126,12 @@ const INTERFACES: &str = "iface far0 inet manual\niface bond7 inet manual\nbond-
     address 192.0.2.20\nnetmask 255.255.255.0\ngateway 192.0.2.1\ndns-nameservers 192.0.2.53\n\
     hwaddress ether 02:00:00:00:00:01\niface far1 inet dhcp\n";
 
+/// A network config of a NoCloud seed.
+const NETWORK_CONFIG: &str = "version: 2\nethernets:\n  far2:\n    addresses: [192.0.2.21/24]\n    mtu: 1400\n\
+    \x20   nameservers: {addresses: [192.0.2.53], search: [example.org]}\n\
+    \x20   routes: [{to: 198.51.100.0/24, via: 192.0.2.1, metric: 50, on-link: true}]\n\
+    \x20 far: {match: {name: \"far*\"}, dhcp4: true, accept-ra: true}\n";
+
 pub const PARTS_AND_NETWORK: Scenario = Scenario {
     name: "parts-and-network",
     about: "of multipart user-data scripts run one after the other; a cloud's network becomes files that networkd knows",
@@ -151,8 +157,14 @@ fn parts_and_network(context: &Context<'_>) -> Result<(), Failure> {
     machine.succeed(&format!("echo '{meta}' > /tmp/drive/openstack/latest/meta_data.json"))?;
     // A container uses the host's modules, so that modprobe may fail.
     machine.succeed("sudo coreos-cloudinit -from-configdrive=/tmp/drive -convert-netconf=debian || true")?;
+    machine
+        .succeed(&format!("mkdir -p /tmp/seed && printf '{NETWORK_CONFIG}' > /tmp/seed/network-config"))?;
+    machine.succeed("touch /tmp/seed/meta-data")?;
+    machine.succeed("sudo coreos-cloudinit -from-nocloud=/tmp/seed -convert-netconf=cloud-init")?;
     let files = machine.succeed("ls /run/systemd/network; systemctl is-active systemd-networkd.service")?;
-    expect(files.contains("01-bond7.netdev") && files.ends_with("active\n"), "the files", &files)?;
+    let has_all =
+        ["01-bond7.netdev", "00-far2.network", "ff-far_.network"].iter().all(|file| files.contains(file));
+    expect(has_all && files.ends_with("active\n"), "the files", &files)?;
     let journal = machine.succeed("sudo journalctl --no-pager -b -u systemd-networkd.service")?;
     // networkd's warning names the file and line: `01-bond7.netdev:5: Unknown key ...`.
     let complaint = journal.lines().find(|line| line.contains(".network:") || line.contains(".netdev:"));

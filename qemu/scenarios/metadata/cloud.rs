@@ -18,6 +18,8 @@ use crate::scenarios::server::join_lan;
 
 /// The address of metadata services.
 pub const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+/// The address of Azure's fabric.
+pub const FABRIC: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 /// Name of the services' port on the switch.
 const PORT: &str = "cloud";
 /// Last byte of the services' address on the LAN.
@@ -30,18 +32,19 @@ const NAMES: [&str; 2] = ["metadata.google.internal", "metadata"];
 const LINE_MAX: u64 = 4096;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request without its body.
 #[derive(Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
     headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Request {
     fn read(stream: &mut impl Read) -> Option<Self> {
-        // Byte by byte: what follows the head belongs to nobody.
-        let mut lines = BufReader::with_capacity(1, stream.take(16 * LINE_MAX)).lines().map_while(Result::ok);
+        // Byte by byte: what follows the body belongs to nobody.
+        let mut reader = BufReader::with_capacity(1, stream.take(16 * LINE_MAX));
+        let mut lines = reader.by_ref().lines().map_while(Result::ok);
         let line = lines.next()?;
         let mut words = line.split(' ').map(str::to_owned);
         let (method, path) = (words.next()?, words.next()?);
@@ -49,7 +52,10 @@ impl Request {
             let (name, value) = line.split_once(':')?;
             Some((name.to_ascii_lowercase(), value.trim().to_owned()))
         });
-        Some(Self { method, path, headers: headers.collect() })
+        let mut request = Self { method, path, headers: headers.collect(), body: String::new() };
+        let length = request.header("content-length").and_then(|length| length.parse().ok());
+        reader.take(length.unwrap_or(0)).read_to_string(&mut request.body).ok()?;
+        Some(request)
     }
 
     /// `name` is in lower case.
@@ -103,7 +109,7 @@ impl Cloud {
     pub fn join(context: &Context<'_>) -> Result<Self, Failure> {
         let [a, b, c, _] = context.machine(1).node()?.address.octets();
         let on_lan = Ipv4Addr::new(a, b, c, HOST);
-        let host = join_lan(context, PORT, &[(on_lan, LAN_PREFIX), (LINK_LOCAL, 32)])?;
+        let host = join_lan(context, PORT, &[(on_lan, LAN_PREFIX), (LINK_LOCAL, 32), (FABRIC, 32)])?;
         let names = host.bind((LINK_LOCAL, 53)).map_err(failed)?;
         std::thread::spawn(move || serve_names(&names, on_lan));
         let respond: Respond = Box::new(|_| Some(Response::status("404 Not Found")));
@@ -114,9 +120,10 @@ impl Cloud {
     /// Serves HTTP, and HTTPS for [`ENCRYPTED_NAME`]; returns the certificate to trust.
     pub fn listen(&self) -> Result<String, Failure> {
         let plain = self.host.listen((LINK_LOCAL, 80)).map_err(failed)?;
+        let fabric = self.host.listen((FABRIC, 80)).map_err(failed)?;
         let encrypted = self.host.listen((self.on_lan, 443)).map_err(failed)?;
         let (config, certificate) = certified().map_err(failed)?;
-        for (listener, config) in [(plain, None), (encrypted, Some(config))] {
+        for (listener, config) in [(plain, None), (fabric, None), (encrypted, Some(config))] {
             let state = Arc::clone(&self.state);
             std::thread::spawn(move || serve(&listener, config.as_ref(), &state));
         }
@@ -128,7 +135,7 @@ impl Cloud {
         *lock(&self.state) = State { respond, requests: Vec::new() };
     }
 
-    /// Method and path of each request.
+    /// Method, path and body of each request.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state).requests.clone()
     }
@@ -175,7 +182,8 @@ fn exchange(stream: &mut (impl Read + Write), state: &Shared) -> io::Result<()> 
     let Some(request) = Request::read(stream) else { return Ok(()) };
     let response = {
         let mut state = lock(state);
-        state.requests.push(format!("{} {}", request.method, request.path));
+        let Request { method, path, body, .. } = &request;
+        state.requests.push(format!("{method} {path} {body}").trim_end().to_owned());
         (state.respond)(&request)
     };
     let garbage = b"\0\xff not HTTP \r\n\r\n";

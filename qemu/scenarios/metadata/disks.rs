@@ -4,8 +4,9 @@ use machines::cluster::BackendKind::Qemu;
 use machines::cluster::{Datasource, Hardware};
 
 use super::super::platforms::{DISK_DRIVERS, grown, nothing_failed, uses};
+use super::azure_is_notified;
 use super::operator::{Operator, user_data};
-use super::platforms::{EC2, GCE, OPENSTACK, Platform};
+use super::platforms::{AZURE, EC2, GCE, OPENSTACK, Platform};
 use crate::failure::Failure;
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
@@ -35,6 +36,14 @@ pub const OPENSTACK_DISK: Scenario = Scenario {
     ..CLOUD
 };
 
+pub const AZURE_DISK: Scenario = Scenario {
+    name: "platform-azure",
+    about: "the disk for Azure boots, is configured by the metadata service, reports to the fabric, and reboots",
+    format: Some("azure"),
+    run: |context| boots(context, &AZURE, "virtio_blk"),
+    ..CLOUD
+};
+
 const CLOUD: Scenario =
     Scenario { on: &[Qemu], long_on: &[Qemu], datasource: Datasource::Platform, ..DEFAULTS };
 
@@ -48,5 +57,6 @@ fn boots(context: &Context<'_>, platform: &Platform, disk: &str) -> Result<(), F
     uses(machine, DISK_DRIVERS, disk)?;
     grown(machine)?;
     nothing_failed(&machine.reboot()?)?;
-    operator.identity(platform)
+    operator.identity(platform)?;
+    if platform.name == AZURE.name { azure_is_notified(&operator, 2) } else { Ok(()) }
 }

@@ -224,6 +224,9 @@ fn packet(machine: &Machine<'_>) -> Respond {
     Box::new(move |request| Some(get(&pages, request)))
 }
 
+/// The fabric's path for reports.
+pub const AZURE_HEALTH: &str = "/machine/?comp=health";
+
 /// The service has user data in base64, but no custom data, which is on the provisioning disk only.
 fn azure(machine: &Machine<'_>) -> Respond {
     let Platform { host_name, private, public, .. } = machine.platform;
@@ -245,9 +248,17 @@ fn azure(machine: &Machine<'_>) -> Respond {
             "macAddress": "000D3AF806EC",
         }] },
     });
+    let goal_state = "<GoalState><Incarnation>1</Incarnation><Container><ContainerId>container-1</ContainerId>\
+        <RoleInstanceList><RoleInstance><InstanceId>instance-1</InstanceId></RoleInstance></RoleInstanceList>\
+        </Container></GoalState>";
     let pages = vec![page("/metadata/instance?api-version=2021-02-01", document.to_string())];
+    let fabric = vec![page("/machine/?comp=goalstate", goal_state)];
     Box::new(move |request| {
         Some(match request.header("metadata") {
+            None if request.header("x-ms-version") == Some("2012-11-30") => match &*request.path {
+                AZURE_HEALTH if request.method == "POST" => Response::ok(""),
+                _ => get(&fabric, request),
+            },
             Some("true") if request.header("x-forwarded-for").is_none() => get(&pages, request),
             _ => Response::status("400 Bad Request"),
         })

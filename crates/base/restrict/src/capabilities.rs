@@ -15,23 +15,18 @@ pub enum CapabilityError {
     NewPrivileges(#[from] Errno),
 }
 
-/// Keeps at most these capabilities of the thread: `effective` in effect, and `for_programs` for programs that it
-/// starts. No program gives it others.
+/// Keeps at most these capabilities of the thread, in effect. No program gives it others.
 ///
 /// # Errors
 /// The kernel or a filter of system calls refuses.
-pub fn keep_capabilities(
-    effective: &[Capability],
-    for_programs: &[Capability],
-) -> Result<(), CapabilityError> {
+pub fn keep_capabilities(requested: &[Capability]) -> Result<(), CapabilityError> {
     let current = caps::read(None, CapSet::Permitted)?;
-    let kept = |requested: &[Capability]| -> CapsHashSet {
-        requested.iter().copied().filter(|capability| current.contains(capability)).collect()
-    };
+    let kept: CapsHashSet =
+        requested.iter().copied().filter(|capability| current.contains(capability)).collect();
     // Otherwise a program that root starts regains all capabilities.
     prctl::set_no_new_privs()?;
     caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept(effective))?;
-    caps::set(None, CapSet::Permitted, &kept(&[effective, for_programs].concat()))?;
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
     Ok(())
 }

@@ -11,24 +11,17 @@ use landlock::{
 
 /// The newest ABI whose access rights are used. Older kernels enforce the subset that they support.
 const LANDLOCK_ABI: ABI = ABI::V6;
-const DEVICES: &str = "/dev";
-const ROOT: &str = "/";
 
-/// Denies opening files for writing, creating, removing and executing them. `devices` stay writable; with `programs`,
-/// so do all devices, and programs may be executed. Returns whether the kernel enforces it.
+/// Denies opening files for writing, creating, removing and executing them. `devices` stay writable. Returns whether the
+/// kernel enforces it.
 ///
 /// # Errors
 /// The kernel refuses the rules.
-pub fn deny_writes(programs: bool, devices: &[PathBuf]) -> Result<bool, RulesetError> {
+pub fn deny_writes(devices: &[PathBuf]) -> Result<bool, RulesetError> {
     let denied = AccessFs::from_write(LANDLOCK_ABI) | AccessFs::Execute;
     let mut ruleset = Ruleset::default().handle_access(denied)?.create()?;
-    let device = AccessFs::WriteFile | AccessFs::IoctlDev;
     for path in devices {
-        ruleset = allow(ruleset, path, device)?;
-    }
-    if programs {
-        ruleset = allow(ruleset, Path::new(ROOT), AccessFs::Execute.into())?;
-        ruleset = allow(ruleset, Path::new(DEVICES), device)?;
+        ruleset = allow(ruleset, path, AccessFs::WriteFile | AccessFs::IoctlDev)?;
     }
     enforce(ruleset)
 }

@@ -13,13 +13,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use caps::Capability;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use restrict::system_calls::{Calls, OnEscape, allow_only};
+use restrict::system_calls::{Calls, OnEscape, VMWARE_PORTS, allow_only};
 use restrict::{files, keep_capabilities};
 
 /// The attempt, its argument, and the restriction of a process.
@@ -30,15 +31,17 @@ const OTHER: i32 = 78;
 
 fn restrict(calls: &str) {
     let (calls, on_escape) = match calls {
+        "ports" => (Calls::Ports, OnEscape::Fail),
         "read" => (Calls::Read, OnEscape::Fail),
         "connect" => (Calls::Connect, OnEscape::KillProcess),
         "compute" => (Calls::Compute, OnEscape::KillProcess),
         "parse" => (Calls::Parse, OnEscape::Fail),
         _ => return,
     };
-    keep_capabilities(&[], &[]).unwrap();
+    let ports = [Capability::CAP_SYS_RAWIO];
+    keep_capabilities(if calls == Calls::Ports { &ports } else { &[] }).unwrap();
     match calls {
-        Calls::Read => files::deny_writes(false, &[]),
+        Calls::Read | Calls::Ports => files::deny_writes(&[]),
         Calls::Connect => files::allow_reads(&["/etc/hosts", "/usr/lib", "/lib"]),
         _ => files::allow_reads(&[]),
     }
@@ -104,6 +107,11 @@ fn tried(what: &str, argument: &str) -> io::Result<()> {
         "mount" => system_call(libc::SYS_fsopen, 0),
         "keys" => system_call(libc::SYS_keyctl, 0),
         "handle" => system_call(libc::SYS_open_by_handle_at, -1),
+        "ports" => {
+            let numbers: Vec<u64> = argument.split('+').map(|number| number.parse().unwrap()).collect();
+            ports(numbers[0], numbers[1])
+        }
+        "all ports" => system_call(libc::SYS_iopl, 3),
         other => panic!("{other}"),
     }
 }
@@ -137,6 +145,12 @@ fn system_call(number: i64, argument: i64) -> io::Result<()> {
         Err(Errno::EPERM) => Err(Errno::EPERM.into()),
         _ => Ok(()),
     }
+}
+
+#[allow(unsafe_code, reason = "ioperm")]
+fn ports(first: u64, count: u64) -> io::Result<()> {
+    // SAFETY: this program makes no use of the permission.
+    Errno::result(unsafe { libc::ioperm(first, count, 1) }).map(drop).map_err(io::Error::from)
 }
 
 fn run(calls: &str, what: &str, argument: &str) -> ExitStatus {
@@ -291,6 +305,25 @@ fn code_that_reads_as_root_has_no_other_calls() {
         ("execute", "/bin/true"),
     ] {
         let [before, after] = ["none", "read"].map(|calls| run(calls, what, argument).code());
+        assert_eq!((before, after), (Some(DONE), Some(DENIED)), "{what} {argument}");
+        assert_eq!(run("ports", what, argument).code(), Some(DENIED), "{what} {argument}");
+    }
+}
+
+#[test]
+fn only_the_ports_of_a_hypervisor_are_used() {
+    let (first, count) = VMWARE_PORTS;
+    let own = format!("{first}+{count}");
+    if run("none", "ports", &own).code() != Some(DONE) {
+        let test = "only_the_ports_of_a_hypervisor_are_used";
+        eprintln!("SKIPPED: {test}: only root with CAP_SYS_RAWIO uses I/O ports");
+        return;
+    }
+    assert_eq!(run("ports", "ports", &own).code(), Some(DONE));
+    assert_eq!(run("read", "ports", &own).code(), Some(DENIED));
+    // The keyboard's, a range with others, and all.
+    for (what, argument) in [("ports", "96+4"), ("ports", "22104+8"), ("all ports", "")] {
+        let [before, after] = ["none", "ports"].map(|calls| run(calls, what, argument).code());
         assert_eq!((before, after), (Some(DONE), Some(DENIED)), "{what} {argument}");
     }
 }

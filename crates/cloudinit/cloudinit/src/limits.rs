@@ -30,8 +30,12 @@ pub const MAX_HOSTNAME_BYTES: usize = 64;
 pub const MAX_HOSTNAME_LABEL_BYTES: usize = 63;
 /// XML nodes in a provider's document.
 pub const MAX_XML_NODES: u32 = 100_000;
-/// Lookups of a provider's keys. Each may run a program.
+/// Lookups of a provider's keys. Each may be a request to the hypervisor.
 pub const MAX_PROVIDER_KEYS: usize = 1000;
+/// One reply of VMware's hypervisor: a value of 1 MiB and its status.
+pub const MAX_GUESTINFO_BYTES: usize = (1 << 20) + 2;
+/// Attempts of a request that snapshots or migrations of the machine interrupt.
+pub const MAX_RPC_ATTEMPTS: usize = 3;
 /// Maximum edit distance of a suggested key.
 pub const MAX_SUGGESTION_DISTANCE: usize = 2;
 /// Notes about ignored values of a metadata document.
@@ -58,5 +62,7 @@ pub const MAX_MIME_HEADER_BYTES: usize = 64 << 10;
 pub const MAX_INTERFACES: usize = 256;
 /// Addresses, routes and name servers of all interfaces together.
 pub const MAX_NETWORK_ENTRIES: usize = 10_000;
+/// Length of a shell pattern that matches interface names.
+pub const MAX_PATTERN_BYTES: usize = 64;
 /// Interface name length (`IFNAMSIZ` on Linux, without the NUL).
 pub const MAX_INTERFACE_NAME_BYTES: usize = 15;

@@ -25,6 +25,8 @@ pub struct Metadata {
 pub enum NetworkSource {
     /// `/etc/network/interfaces`, from OpenStack's config drive.
     Debian(String),
+    /// cloud-init's network config, of version 1 or 2.
+    CloudInit(String),
     /// OpenStack's `network_data.json`.
     OpenStack(serde_json::Value),
     /// Packet's complete metadata, which contains the network.

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Task::Status => report::print(&request, &log),
+        Task::ReportReady => run::report_ready(&request, &log),
         Task::Validate { json } => run::read_only(&request, &log, || run::validate(&request, json, &log)),
         Task::Convert(format) => run::read_only(&request, &log, || run::convert(&request, format, &log)),
         Task::Plan => run::plan(&request, &log),

@@ -4,7 +4,7 @@
 use anyhow::Context;
 use cloudinit::check::{Checked, Refusal};
 use cloudinit::interpretation::{TokenValues, interpret};
-use cloudinit::metadata::{Metadata, merge};
+use cloudinit::metadata::{Metadata, NetworkSource, merge};
 use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Facts, Plan, Settings};
 use cloudinit::template::Addresses;
@@ -108,6 +108,8 @@ fn interpreted(
     let mut checked = merge(checked, &metadata, hostname);
     if let Some(format) = request.convert_network {
         checked.network = rights::parse_only(log, || network(format, &metadata, log))??;
+    } else if matches!(metadata.network, Some(NetworkSource::CloudInit(_))) {
+        log.warning("Warning: ignoring network-config, which is converted with -convert-netconf=cloud-init");
     }
     let facts = observe::facts(root, &checked, log).context("cannot look at the machine")?;
     let inputs = Inputs { checked, scripts: interpretation.scripts, addresses, facts };

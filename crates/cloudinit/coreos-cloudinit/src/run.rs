@@ -20,8 +20,8 @@ use service::error::chain;
 
 use crate::applied_hash::{AppliedHash, has_changed};
 use crate::apply::{self, Settings};
-use crate::datasource::{Cache, Chosen, Found, RetryPolicy, Source, choose};
-use crate::flags::Request;
+use crate::datasource::{self, Cache, Chosen, Found, RetryPolicy, Saved, Source, choose};
+use crate::flags::{AZURE_CUSTOM_DATA, Request};
 use crate::log::Log;
 use crate::prepare::{HOSTNAME_PATH, KEYS_PATH, Prepared, prepare};
 use crate::report::{self, Report};
@@ -43,6 +43,8 @@ struct Fetched {
     findings: Vec<Finding>,
     /// Fetching or decoding failed.
     broken: bool,
+    /// User-data to store for the next boots.
+    saved: Option<Saved>,
 }
 
 /// The schema of the validator's web API: `null` without findings.
@@ -59,11 +61,18 @@ pub fn read_only<T: Send>(
 ) -> anyhow::Result<T> {
     let mut all = ExtraRights::default();
     for rights in request.sources.iter().map(Source::extra_rights) {
-        all.programs |= rights.programs;
-        all.capabilities.extend(rights.capabilities);
+        all.ports |= rights.ports;
         all.devices.extend(rights.devices);
     }
     rights::read_only(&all, log, work)?
+}
+
+/// Reports to Azure's fabric that the machine is ready.
+pub fn report_ready(request: &Request, log: &Log) -> anyhow::Result<bool> {
+    rights::read_only(&ExtraRights::default(), log, || datasource::report_ready(&request.fabric, log))?
+        .context("cannot report to Azure that the machine is ready, which then counts as failed")?;
+    log.info("Azure has the report that the machine is ready");
+    Ok(true)
 }
 
 /// Prints the findings, as JSON on request. Returns whether there are none.
@@ -156,6 +165,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     };
     let mut applied = apply::apply(&prepared.plan, &settings, lock, written);
     applied.failed.extend(prepared.refused.iter().cloned());
+    save(request, &root, fetched.saved.as_ref(), log);
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
     }
@@ -185,7 +195,7 @@ fn read(request: &Request, log: &Log) -> anyhow::Result<(Fetched, Metadata)> {
     read_only(request, log, || {
         let (fetched, cache) = fetch(request, RetryPolicy::Retry, log)?;
         let metadata = fetch_metadata(&fetched, &cache, log)?;
-        Ok((fetched, metadata))
+        Ok((Fetched { saved: cache.into_saved(), ..fetched }, metadata))
     })
 }
 
@@ -232,7 +242,7 @@ fn fetch(request: &Request, retry: RetryPolicy, log: &Log) -> anyhow::Result<(Fe
     broken |= decoded.is_none();
     let (user_data, findings) = decoded
         .unwrap_or_else(|| (UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }, Vec::new()));
-    Ok((Fetched { source, user_data, sha256, raw: persisted, findings, broken }, cache))
+    Ok((Fetched { source, user_data, sha256, raw: persisted, findings, broken, saved: None }, cache))
 }
 
 /// Returns the decoded user-data and the findings; logs the reason and returns `None` if it cannot be decoded.
@@ -268,6 +278,25 @@ fn fetch_metadata(fetched: &Fetched, cache: &Cache, log: &Log) -> anyhow::Result
         .source
         .metadata(cache, RetryPolicy::Retry, log)
         .context("Failed fetching meta-data from datasource")
+}
+
+/// Stores user-data that the platform does not provide again. The run has applied it: a failure is one of the next boots.
+fn save(request: &Request, root: &Root, saved: Option<&Saved>, log: &Log) {
+    let Some(saved) = saved else { return };
+    let path = format!("{}/{AZURE_CUSTOM_DATA}", request.workspace.trim_end_matches('/'));
+    let content = saved.content();
+    // One line more than the largest user-data.
+    let is_stored =
+        files::read(root, &path, content.len() + 1).is_ok_and(|stored| stored.as_deref() == Some(&*content));
+    if is_stored {
+        return;
+    }
+    match state_file::write_durable(root, &path, &content) {
+        Ok(()) => log.info(format!("Keeping the custom data in {path}")),
+        Err(error) => {
+            log.warning(format!("Storing the custom data for the next boots failed: {}", chain(&error)))
+        }
+    }
 }
 
 /// Keeps the user-data for the next boots unless the validator found an error.

@@ -1,12 +1,10 @@
-//! Datasources read from files, devices and helper programs.
+//! Datasources read from files and devices.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 mod support;
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -41,7 +39,7 @@ fn plan(machine: &Machine, from: &str, code: i32, expected: &[&str]) -> RunOutpu
 
 /// Applies the user-data and returns the written file.
 fn applied(machine: &Machine, from: &str) -> String {
-    machine.start_with_log("asked", &[from]).expect(0, &[]);
+    machine.start(&[from], &[], b"").expect(0, &[]);
     machine.read("/addresses")
 }
 
@@ -111,19 +109,6 @@ fn azures_provisioning_disk() {
     machine.start(&["-plan", &from], &[], b"").expect(1, &expected).never_contains("hush");
 }
 
-/// A tool that prints the values stored in a folder, like VMware's tools.
-fn guestinfo(machine: &Machine, program: &str, keys: &[(&str, &str)]) {
-    for (key, value) in keys {
-        machine.put(&format!("/keys/guestinfo.{key}"), value);
-    }
-    let script = format!(
-        "for request; do :; done\n{{ echo \"$request\" >&9; }} 2>/dev/null\nfile='{}'/\"${{request#info-get }}\"\n\
-         [ -e \"$file\" ] || {{ echo 'No value found' >&2; exit 1; }}\ncat \"$file\"; echo",
-        machine.path("/keys").display()
-    );
-    machine.program(program, &script);
-}
-
 #[test]
 fn vmwares_ovf_environment() {
     let machine = Machine::new();
@@ -159,59 +144,6 @@ fn vmwares_ovf_environment() {
 }
 
 #[test]
-fn vmwares_guestinfo() {
-    let machine = Machine::new();
-    let from = "-from-vmware-guestinfo";
-    // No tool is installed.
-    machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
-    for program in ["vmtoolsd", "vmware-rpctool"] {
-        let keys = [
-            ("hostname", program),
-            ("interface.0.role", "private"),
-            ("interface.0.ip.0.address", "10.0.0.8/24"),
-            ("coreos.config.data", ADDRESSES),
-        ];
-        guestinfo(&machine, program, &keys);
-        plan(&machine, from, 0, &["of type \"vmware\"", &format!(r#"{{"op":"hostname","name":"{program}""#)]);
-    }
-    assert_eq!(applied(&machine, from), "10.0.0.8");
-    let request = std::fs::read_to_string(machine.folder().join("asked")).unwrap();
-    let (request, different) = (request.lines(), request.lines().collect::<BTreeSet<_>>());
-    assert!(different.contains("info-get guestinfo.ovfenv"), "{different:?}");
-    assert_eq!(request.count(), different.len(), "nothing is asked for twice");
-    // Downloaded data is decoded like inline data.
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://user:hush@{}/config", server.local_addr().unwrap());
-    let keys =
-        [("coreos.config.data", ""), ("coreos.config.data.encoding", "b64"), ("coreos.config.url", &url)];
-    guestinfo(&machine, "vmware-rpctool", &keys);
-    let serving = thread::spawn(move || {
-        let (mut stream, _) = server.accept().unwrap();
-        BufReader::new(stream.try_clone().unwrap()).lines().find(|line| line.as_ref().unwrap().is_empty());
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", IN_BASE64.len());
-        stream.write_all(&[head.as_bytes(), IN_BASE64.as_bytes()].concat()).unwrap();
-    });
-    let output = machine.start(&["-plan", from], &[], b"");
-    output.expect(0, &[r#""path":"/addresses""#]).never_contains("hush").never_contains("was base64 encoded");
-    serving.join().unwrap();
-    // An OVF environment with our keys takes precedence over single guestinfo keys.
-    guestinfo(&machine, "vmware-rpctool", &[("ovfenv", "<Environment/>"), ("coreos.config.data", IN_BASE64)]);
-    machine.start(&["-plan", from], &[], b"").expect(0, &[r#""path":"/addresses""#]);
-    let property = "<Environment><Property key='guestinfo.hostname' value='ovf'/></Environment>";
-    guestinfo(&machine, "vmware-rpctool", &[("ovfenv", property)]);
-    let output = machine.start(&["-plan", from], &[], b"");
-    output.expect(0, &[r#"{"op":"hostname","name":"ovf","#]).never_contains("/addresses");
-    // A host other than VMware.
-    machine.program(
-        "vmware-rpctool",
-        "echo hush; echo 'Failed: must be run inside a virtual machine' >&2; exit 1",
-    );
-    let expected =
-        ["cannot be asked: exit status: 1: Failed: must be run inside", "No datasources available in time"];
-    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
-}
-
-#[test]
 fn a_seed_of_nocloud() {
     let machine = Machine::new();
     let from = format!("-from-nocloud={}", machine.path("/seed").display());
@@ -224,8 +156,26 @@ fn a_seed_of_nocloud() {
     plan(&machine, &from, 0, &expected);
     machine.put("/seed/user-data", "#cloud-config\nhostname: own\n");
     plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]).never_contains("network-config");
-    machine.put("/seed/network-config", "version: 2\n");
-    plan(&machine, &from, 0, &["ignoring network-config of the seed: use network-interfaces in meta-data"]);
+    let network = "version: 2\nethernets:\n  eth0: {addresses: [192.0.2.7/24], wakeonlan: true}\n";
+    machine.put("/seed/network-config", network);
+    plan(
+        &machine,
+        &from,
+        0,
+        &["ignoring network-config, which is converted with -convert-netconf=cloud-init"],
+    )
+    .never_contains("eth0");
+    let converted = |code, expected: &[&str]| {
+        machine.start(&["-plan", &from, "-convert-netconf=cloud-init"], &[], b"").expect(code, expected);
+    };
+    let note = "Warning: network-config, line 3: wakeonlan is not supported and ignored";
+    converted(0, &[r#""path":"/run/systemd/network/00-eth0.network""#, note]);
+    // A network that is configured in part may leave the machine unreachable.
+    machine.put("/seed/network-config", &network.replace("192.0.2.7/24", "192.0.2.7"));
+    let error =
+        "Failed to generate interfaces: network-config, line 3: this is no address with a prefix length";
+    converted(1, &[error]);
+    machine.put("/seed/network-config", network);
     // `-once` applies again to another instance.
     for (instance, expected) in
         [("i-1", "Set hostname to own"), ("i-1", "-once, and"), ("i-2", "steps were done already")]

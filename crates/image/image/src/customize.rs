@@ -3,7 +3,7 @@
 //! All of it is in one archive, which the kernel unpacks over the initrd, and for an ISO image in the reserved ends of the
 //! boot loaders' configurations. Everything else keeps its bytes, so that they can be restored.
 
-mod archive;
+pub(crate) mod archive;
 mod error;
 mod found;
 mod initrd;

@@ -24,6 +24,8 @@ mod fat;
 pub mod fetch;
 pub mod finish;
 pub mod formats;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod import;
 mod import_line;
 pub mod initrd;

@@ -94,9 +94,10 @@ fn lan_network(cluster: &Cluster, node: &Node) -> String {
     if cluster.datasource == Datasource::Platform { lan + METADATA_SERVICE } else { lan }
 }
 
-/// The way to a metadata service on the LAN, and the names that it resolves: what clouds announce by DHCP.
+/// The way to a metadata service on the LAN, to Azure's fabric, and the names that they resolve: what clouds announce by
+/// DHCP.
 const METADATA_SERVICE: &str = "DNS=169.254.169.254\nDomains=~google.internal ~metadata.packet.net\n\n\
-     [Route]\nDestination=169.254.169.254/32\nScope=link\n";
+     [Route]\nDestination=169.254.169.254/32\nScope=link\n\n[Route]\nDestination=168.63.129.16/32\nScope=link\n";
 
 /// The `.network` file of a container's uplink, with slirp's fixed addresses, as in QEMU's user network: 10.0.2.2 is
 /// the gateway, 10.0.2.3 forwards to the host's name servers.

@@ -187,8 +187,10 @@ targets! {
     client soak_client
     commands soak_commands
     config soak_config
+    customization soak_customization
     dhcp soak_dhcp
     discovery soak_discovery
+    guest_rpc soak_guest_rpc
     http soak_http
     lock soak_lock
     log soak_log

@@ -121,7 +121,7 @@ fn ignore_stop_signals() -> io::Result<()> {
 fn restrict(role: Role, parent: Pid) -> io::Result<String> {
     limit_resources(role)?;
     drop_user()?;
-    keep_capabilities(&[], &[]).map_err(io::Error::other)?;
+    keep_capabilities(&[]).map_err(io::Error::other)?;
     // After the user changed, which resets both.
     prctl::set_dumpable(false)?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;

@@ -20,6 +20,8 @@ pub enum Calls {
     /// List folders, open paths with `openat2`, and restrict the thread further. The flags of `openat2` are in memory:
     /// only [`files`](crate::files) denies to write by it.
     Read,
+    /// Use [`VMWARE_PORTS`].
+    Ports,
     /// Open existing files to write, and set up terminals. Only [`files`](crate::files) denies other files than devices.
     Devices,
 }
@@ -129,6 +131,10 @@ pub const VIRTUALBOX_CONNECT: u32 = read_write(4, 156);
 /// See [`VIRTUALBOX_CONNECT`].
 pub const VIRTUALBOX_CALL: u32 = read_write(7, 104);
 
+/// I/O ports of VMware's hypervisor: the first one, and their number. An instruction that reads 32 bits needs as many as
+/// bytes.
+pub const VMWARE_PORTS: (u16, u16) = (0x5658, 4);
+
 /// `_IOWR('V', number, bytes)`.
 const fn read_write(number: u32, bytes: u32) -> u32 {
     3 << 30 | bytes << 16 | (b'V' as u32) << 8 | number
@@ -196,6 +202,11 @@ fn allowed(calls: Calls) -> Result<Rules, seccompiler::Error> {
         let filter = libc::SECCOMP_SET_MODE_FILTER.cast_signed();
         rules.insert(libc::SYS_seccomp, vec![rule(&[equal(0, filter)?, equal(1, 0)?])?]);
         rules.insert(libc::SYS_landlock_restrict_self, one_of(1, &[0])?);
+    }
+    if calls >= Calls::Ports {
+        let (first, count) = VMWARE_PORTS;
+        let ports = [equal(0, first.into())?, equal(1, count.into())?, equal(2, 1)?];
+        rules.insert(libc::SYS_ioperm, vec![rule(&ports)?]);
     }
     if calls >= Calls::Devices {
         let create = WRITE_FLAGS & !libc::O_ACCMODE;

@@ -42,6 +42,17 @@ const DENIED: &[i64] = &[
     libc::SYS_adjtimex,
     libc::SYS_clock_adjtime,
     libc::SYS_syslog,
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    // Programs and processes.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_send_signal,
 ];
 
 /// As [`DENIED`], of Linux 6.13 to 6.17: libc does not name them (`include/uapi/asm-generic/unistd.h`).
@@ -52,33 +63,16 @@ const DENIED_NEW: &[i64] = &[
     469, // file_setattr
 ];
 
-/// Needed only to start and kill programs, and for a hypervisor's I/O ports.
-const DENIED_WITHOUT_PROGRAMS: &[i64] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_kill,
-    libc::SYS_tkill,
-    libc::SYS_tgkill,
-    libc::SYS_rt_sigqueueinfo,
-    libc::SYS_rt_tgsigqueueinfo,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-];
-
 /// ioctls that inject terminal input.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// Denies calls that change files, processes or the machine; without `programs` also those that start programs and
-/// signal processes. For a thread that runs code of others, whose calls are not known. Sets no_new_privs.
+/// Denies calls that change files, processes or the machine, start programs or signal processes. For a thread that runs
+/// code of others, whose calls are not known. Sets no_new_privs.
 ///
 /// # Errors
 /// The kernel refuses the filter.
-pub fn deny(programs: bool) -> Result<(), seccompiler::Error> {
+pub fn deny() -> Result<(), seccompiler::Error> {
     let mut rules = any(&[ESCAPES, DENIED, DENIED_NEW].concat());
-    if !programs {
-        rules.extend(any(DENIED_WITHOUT_PROGRAMS));
-    }
     let terminal_input = TERMINAL_INPUT.map(|request| {
         let equal = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;
         SeccompRule::new(vec![equal])

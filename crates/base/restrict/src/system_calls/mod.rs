@@ -9,7 +9,7 @@ use std::env::consts::ARCH;
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter};
 
-pub use allow::{Calls, OnEscape, VIRTUALBOX_CALL, VIRTUALBOX_CONNECT, allow_only};
+pub use allow::{Calls, OnEscape, VIRTUALBOX_CALL, VIRTUALBOX_CONNECT, VMWARE_PORTS, allow_only};
 pub use deny::deny;
 
 /// Calls by number: with any arguments if there are no rules, otherwise those that match one.

@@ -24,6 +24,11 @@ impl Cidr {
         if address.is_ipv4() { Self::ANY_V4 } else { Self::ANY_V6 }
     }
 
+    /// The address alone.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// Parses `address/length`.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;

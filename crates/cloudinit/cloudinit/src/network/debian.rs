@@ -196,7 +196,7 @@ fn static_config(stanza: &Stanza) -> Result<Config, ConvertError> {
     config.addresses.push(cidr.ok_or_else(|| stanza.malformed())?);
     if let Some(gateway) = stanza.value("gateway") {
         let gateway: IpAddr = gateway.parse().map_err(|_| stanza.malformed())?;
-        config.routes.push(Route { destination: Cidr::any(gateway), gateway });
+        config.routes.push(Route::new(Cidr::any(gateway), gateway));
     }
     for server in stanza.values("dns-nameservers").unwrap_or_default() {
         config.nameservers.push(server.parse().map_err(|_| stanza.malformed())?);
@@ -215,5 +215,5 @@ fn parse_route_add(command: &str) -> Option<Route> {
         Some(mask) => Cidr::with_mask(net, mask)?,
         None => return None,
     };
-    Some(Route { destination: destination.network(), gateway: after("gw")?.parse().ok()? })
+    Some(Route::new(destination.network(), after("gw")?.parse().ok()?))
 }

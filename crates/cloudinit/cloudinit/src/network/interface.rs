@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::address::{Cidr, Mac};
 use super::bond::BondOption;
-use crate::limits::{MAX_INTERFACE_NAME_BYTES, MAX_INTERFACES, MAX_NETWORK_ENTRIES};
+use crate::limits::{MAX_INTERFACE_NAME_BYTES, MAX_INTERFACES, MAX_NETWORK_ENTRIES, MAX_PATTERN_BYTES};
 
 /// The reason why a description cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +28,7 @@ pub struct Network {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Empty if the interface is matched by MAC address only.
+    /// Empty if the interface is matched by MAC address only; a shell pattern for some of cloud-init's.
     pub name: String,
     /// MAC address to match, in addition to the name.
     pub mac: Option<Mac>,
@@ -79,6 +79,22 @@ pub enum Dhcp {
 pub struct Route {
     pub destination: Cidr,
     pub gateway: IpAddr,
+    pub metric: Option<u32>,
+    /// The gateway is reached without an address of its network.
+    pub on_link: bool,
+}
+
+impl Route {
+    pub fn new(destination: Cidr, gateway: IpAddr) -> Self {
+        Self { destination, gateway, metric: None, on_link: false }
+    }
+}
+
+impl Dhcp {
+    /// Both, or the other one.
+    pub(super) fn with(self, other: Self) -> Self {
+        if self == Self::No || self == other { other } else { Self::Both }
+    }
 }
 
 impl Child {
@@ -104,6 +120,17 @@ pub(super) fn check_name(name: &str) -> Result<(), ConvertError> {
         return Ok(());
     }
     Err(ConvertError(format!("invalid interface name {name:?}")))
+}
+
+/// Requires a shell pattern of names, one item of networkd's `Name=`.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), ConvertError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_@+*?[]!".contains(c);
+    let fits = !pattern.is_empty() && pattern.len() <= MAX_PATTERN_BYTES;
+    // networkd inverts a list that starts so.
+    if fits && pattern.chars().all(plain) && !pattern.starts_with(['-', '.', '!']) {
+        return Ok(());
+    }
+    Err(ConvertError(format!("invalid pattern of interface names {pattern:?}")))
 }
 
 pub(super) fn check_count(interfaces: usize) -> Result<(), ConvertError> {

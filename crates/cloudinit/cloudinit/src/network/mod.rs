@@ -5,6 +5,7 @@
 
 mod address;
 mod bond;
+mod cloud_init;
 mod debian;
 mod interface;
 mod networkd;
@@ -26,12 +27,16 @@ pub enum Format {
     Debian,
     Packet,
     Vmware,
+    /// Not the original's.
+    CloudInit,
 }
 
 impl Format {
     /// Parses the flag's value.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Debian, Self::Packet, Self::Vmware].into_iter().find(|format| format.name() == name)
+        [Self::Debian, Self::Packet, Self::Vmware, Self::CloudInit]
+            .into_iter()
+            .find(|format| format.name() == name)
     }
 
     pub fn name(self) -> &'static str {
@@ -39,6 +44,7 @@ impl Format {
             Self::Debian => "debian",
             Self::Packet => "packet",
             Self::Vmware => "vmware",
+            Self::CloudInit => "cloud-init",
         }
     }
 }
@@ -49,7 +55,9 @@ impl Format {
 /// Any part of the description is invalid; a network is never configured in part.
 pub fn convert(format: Format, source: &NetworkSource) -> Result<Network, ConvertError> {
     let network = match (format, source) {
-        (Format::Debian, NetworkSource::Debian(text)) => debian::convert(text)?,
+        (Format::CloudInit, NetworkSource::CloudInit(text)) => cloud_init::convert(text)?,
+        // The other format of a NoCloud seed.
+        (Format::Debian | Format::CloudInit, NetworkSource::Debian(text)) => debian::convert(text)?,
         (Format::Debian, NetworkSource::OpenStack(data)) => openstack::convert(data)?,
         (Format::Packet, NetworkSource::Packet(metadata)) => packet::convert(metadata)?,
         (Format::Vmware, NetworkSource::Vmware(keys)) => vmware::convert(keys)?,

@@ -6,6 +6,10 @@ use super::interface::{Child, Config, Dhcp, Interface, Link, Network};
 
 const DIRECTORY: &str = "/run/systemd/network";
 
+/// Of a name that is a shell pattern.
+const PATTERN_CHARACTERS: [char; 5] = ['*', '?', '[', ']', '!'];
+const LAST_DEPTH: usize = 0xff;
+
 /// A configuration file of networkd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkFile {
@@ -23,9 +27,12 @@ impl Network {
                 let Some(content) = content else { continue };
                 let called = match &interface.mac {
                     Some(mac) if interface.name.is_empty() => mac.to_string(),
-                    _ => interface.name.clone(),
+                    _ => interface.name.replace(PATTERN_CHARACTERS, "_"),
                 };
-                let name = format!("{:02x}-{called}.{suffix}", interface.depth);
+                // networkd uses the first file that matches: one for a single interface.
+                let is_pattern = interface.name.contains(PATTERN_CHARACTERS);
+                let depth = if is_pattern { LAST_DEPTH } else { interface.depth };
+                let name = format!("{depth:02x}-{called}.{suffix}");
                 files.push(NetworkFile { path: format!("{DIRECTORY}/{name}"), name, content });
             }
         }
@@ -129,6 +136,12 @@ fn network(interface: &Interface) -> String {
         text.push_str("\n[Route]\n");
         line(&mut text, "Destination", route.destination);
         line(&mut text, "Gateway", route.gateway);
+        if let Some(metric) = route.metric {
+            line(&mut text, "Metric", metric);
+        }
+        if route.on_link {
+            line(&mut text, "GatewayOnLink", "yes");
+        }
     }
     text
 }

@@ -161,28 +161,24 @@ fn cidr(address: &Value, mask: &Value) -> Result<Cidr, ConvertError> {
 fn add_network(network: &Value, interface: &mut Interface) -> Result<(), ConvertError> {
     let config = &mut interface.config;
     match network["type"].as_str().unwrap_or_default() {
-        "ipv4_dhcp" => config.dhcp = union(config.dhcp, Dhcp::V4),
-        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = union(config.dhcp, Dhcp::V6),
+        "ipv4_dhcp" => config.dhcp = config.dhcp.with(Dhcp::V4),
+        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = config.dhcp.with(Dhcp::V6),
         "ipv6_slaac" | "ipv6_dhcpv6-stateless" => config.accept_ra = true,
         "ipv4" | "ipv6" => {
             config.addresses.push(cidr(&network["ip_address"], &network["netmask"])?);
             if let Some(gateway) = text(&network["gateway"]) {
                 let gateway = address(&Value::String(gateway))?;
-                config.routes.push(Route { destination: Cidr::any(gateway), gateway });
+                config.routes.push(Route::new(Cidr::any(gateway), gateway));
             }
         }
         other => return Err(ConvertError(format!("unknown type of network {other:?}"))),
     }
     for route in list(&network["routes"]) {
         let destination = cidr(&route["network"], &route["netmask"])?.network();
-        config.routes.push(Route { destination, gateway: address(&route["gateway"])? });
+        config.routes.push(Route::new(destination, address(&route["gateway"])?));
     }
     let servers = list(&network["dns_nameservers"]).iter().map(address).collect::<Result<Vec<_>, _>>()?;
     config.nameservers.extend(servers);
     config.nameservers.extend(self::servers(&network["services"])?);
     Ok(())
-}
-
-fn union(dhcp: Dhcp, more: Dhcp) -> Dhcp {
-    if dhcp == Dhcp::No || dhcp == more { more } else { Dhcp::Both }
 }

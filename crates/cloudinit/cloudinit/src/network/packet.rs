@@ -80,6 +80,6 @@ fn add_address(block: &Value, config: &mut Config) -> Result<(), ConvertError> {
     let private = Cidr::parse(PRIVATE_NETWORK).unwrap_or(Cidr::ANY_V4);
     let destination = if is_public { Cidr::any(cidr.address) } else { private };
     config.addresses.push(cidr);
-    config.routes.push(Route { destination, gateway });
+    config.routes.push(Route::new(destination, gateway));
     Ok(())
 }

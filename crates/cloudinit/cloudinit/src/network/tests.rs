@@ -12,6 +12,7 @@ fn source(name: &str, text: &str) -> (Format, NetworkSource) {
             let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             (Format::Vmware, NetworkSource::Vmware(keys))
         }
+        "cloud-init" => (Format::CloudInit, NetworkSource::CloudInit(text.to_owned())),
         other => panic!("{other}"),
     }
 }

@@ -76,7 +76,7 @@ fn routes(keys: &Keys, prefix: &str) -> Result<Vec<Route>, ConvertError> {
             (Some(_), None) => return Err(ConvertError::new("missing destination key")),
             (None, Some(_)) => return Err(ConvertError::new("missing gateway key")),
             (Some(gateway), Some(destination)) => {
-                routes.push(Route { destination: cidr(destination)?.network(), gateway: address(gateway)? })
+                routes.push(Route::new(cidr(destination)?.network(), address(gateway)?))
             }
         }
     }

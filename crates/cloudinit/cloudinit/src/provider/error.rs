@@ -16,6 +16,8 @@ pub enum Malformed {
     Json { line: usize, column: usize },
     #[error("it is no mapping")]
     NotMapping,
+    #[error("it has no {0}")]
+    Missing(&'static str),
     #[error("it is not UTF-8")]
     NotUtf8,
     #[error("its user-data cannot be decoded")]

@@ -6,12 +6,14 @@
 
 mod address;
 pub mod azure;
+pub mod azure_fabric;
 pub mod azure_imds;
 pub mod cloud_sigma;
 pub mod digitalocean;
 pub mod ec2;
 mod error;
 pub mod gce;
+pub mod guest_rpc;
 mod items;
 mod json;
 pub mod no_cloud;
@@ -26,7 +28,7 @@ pub use error::Malformed;
 use crate::encoding::ContentEncoding;
 use crate::limits::{MAX_RAW_BYTES, MAX_TEXT_BYTES};
 
-/// Looks up the value of a key. Keys are queried lazily: each lookup may run a program.
+/// Looks up the value of a key. Keys are queried lazily: each lookup may be a request to the hypervisor.
 pub type PropertyLookup<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 
 /// Decodes user-data whose encoding is a separate value.

@@ -1,6 +1,6 @@
 //! NoCloud: `meta-data`, a YAML document next to the user-data on a seed disk.
 //!
-//! Of the network formats only Debian's is supported (`network-interfaces`).
+//! The network is described by Debian's format in `network-interfaces`, or by cloud-init's in a file of its own.
 
 use super::{Malformed, note_ignored};
 use crate::metadata::{Metadata, NetworkSource};
@@ -25,6 +25,14 @@ pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
         public_keys(&keys.node, "0", &mut metadata.keys, notes);
     }
     Ok(metadata)
+}
+
+/// Reads the file `network-config`.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn network_config(content: &[u8]) -> Result<NetworkSource, Malformed> {
+    super::text(content).map(|text| NetworkSource::CloudInit(text.to_owned()))
 }
 
 /// Numbers are accepted as text.

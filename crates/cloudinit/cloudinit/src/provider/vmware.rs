@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use roxmltree::Node;
 
 use super::address::{Scope, set_address};
-use super::{Malformed, PropertyLookup, decode_content, note_ignored, text, xml};
+use super::{Malformed, PropertyLookup, decode_content, no_cloud, note_ignored, text, xml};
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::limits::MAX_PROVIDER_KEYS;
 use crate::metadata::{Metadata, NetworkSource};
@@ -15,6 +15,8 @@ use crate::network::Cidr;
 use crate::template::Addresses;
 
 const PREFIX: &str = "guestinfo.";
+/// Lookups of cloud-init's metadata: the value and its encoding.
+const CLOUD_INIT_KEYS: usize = 2;
 
 /// Reads the properties below `guestinfo.`; the last of several with the same key wins.
 ///
@@ -64,24 +66,45 @@ pub enum UserData {
 /// # Errors
 /// The encoding is unknown, or the content does not match it.
 pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<UserData, Malformed> {
-    let mut non_empty = |key: &str| get(key).filter(|value| !value.is_empty());
-    let data = non_empty("coreos.config.data");
-    let url = if data.is_none() { non_empty("coreos.config.url") } else { None };
-    if data.is_none() && url.is_none() {
-        return Ok(UserData::Inline(Vec::new()));
+    if let Some(data) = encoded(get, "coreos.config.data")? {
+        return Ok(UserData::Inline(data));
     }
-    let name = non_empty("coreos.config.data.encoding").unwrap_or_default();
-    let encoding = ContentEncoding::parse(name.trim()).ok_or(DecodeError::Unsupported(name))?;
-    match url {
-        Some(url) => Ok(UserData::Url { url: url.trim().to_owned(), encoding }),
-        None => Ok(UserData::Inline(decode_content(data.unwrap_or_default().into_bytes(), encoding)?)),
+    if let Some(url) = non_empty(get, "coreos.config.url") {
+        let encoding = encoding(get, "coreos.config.data")?;
+        return Ok(UserData::Url { url: url.trim().to_owned(), encoding });
     }
+    // cloud-init's key.
+    Ok(UserData::Inline(encoded(get, "userdata")?.unwrap_or_default()))
 }
 
-/// Reads hostname, addresses and network description.
+fn non_empty(get: &mut PropertyLookup<'_>, key: &str) -> Option<String> {
+    get(key).filter(|value| !value.is_empty())
+}
+
+/// The value of a key, decoded as the key with the suffix `.encoding` names.
+fn encoded(get: &mut PropertyLookup<'_>, key: &str) -> Result<Option<Vec<u8>>, Malformed> {
+    let Some(data) = non_empty(get, key) else { return Ok(None) };
+    let encoding = encoding(get, key)?;
+    decode_content(data.into_bytes(), encoding).map(Some)
+}
+
+fn encoding(get: &mut PropertyLookup<'_>, key: &str) -> Result<ContentEncoding, Malformed> {
+    let name = non_empty(get, &format!("{key}.encoding")).unwrap_or_default();
+    Ok(ContentEncoding::parse(name.trim()).ok_or(DecodeError::Unsupported(name))?)
+}
+
+/// Reads hostname, addresses and network description. What is not set is taken from cloud-init's key, `metadata`.
 pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
-    let (network, addresses, notes) = Default::default();
-    let mut guest_info = GuestInfo { get, remaining: MAX_PROVIDER_KEYS, network, addresses, notes };
+    let mut notes = Vec::new();
+    let fallback = encoded(get, "metadata").and_then(|text| no_cloud::metadata(&text.unwrap_or_default()));
+    let fallback = fallback.unwrap_or_else(|error| {
+        notes.push(format!("ignoring guestinfo.metadata: {error}"));
+        Metadata::default()
+    });
+    notes.extend(fallback.notes.iter().cloned());
+    let (network, addresses) = Default::default();
+    let remaining = MAX_PROVIDER_KEYS - CLOUD_INIT_KEYS;
+    let mut guest_info = GuestInfo { get, remaining, network, addresses, notes };
     let hostname = guest_info.lookup("hostname");
     for list in ["dns.server", "dns.domain"] {
         // Stops at the first missing index.
@@ -93,7 +116,8 @@ pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
         notes.push(format!("at most {MAX_PROVIDER_KEYS} keys of guestinfo are read"));
     }
     let network = (!network.is_empty()).then_some(NetworkSource::Vmware(network));
-    Metadata { hostname, addresses, network, notes, ..Metadata::default() }
+    let (hostname, network) = (hostname.or(fallback.hostname), network.or(fallback.network));
+    Metadata { hostname, addresses, network, notes, ..fallback }
 }
 
 struct GuestInfo<'a, 'get> {

@@ -172,3 +172,28 @@ fn encodings() {
     check("i", "rot13", "", Err(&format!("{malformed}Unsupported encoding \"rot13\"")));
     check("*", "b64", "", Err(&format!("{malformed}Unable to decode base64: Invalid symbol 42, offset 0.")));
 }
+
+#[test]
+fn keys_of_cloud_init_are_the_last_choice() {
+    let gzip =
+        crate::encoding::gzip(b"local-hostname: b\ninstance-id: i-1\npublic-keys: [ssh-ed25519 AAAA a]\n");
+    let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, gzip);
+    let mut keys = from(&[
+        ("userdata", "aQ=="),
+        ("userdata.encoding", "base64"),
+        ("metadata", &packed),
+        ("metadata.encoding", "gzip+base64"),
+    ]);
+    let data = |keys: &BTreeMap<String, String>| user_data(&mut |key| keys.get(key).cloned()).unwrap();
+    assert_eq!(data(&keys), UserData::Inline(b"i".to_vec()));
+    let metadata = metadata_of(&keys);
+    assert_eq!((metadata.hostname.as_deref(), metadata.instance.as_deref()), (Some("b"), Some("i-1")));
+    assert_eq!(metadata.sorted_keys(), ["ssh-ed25519 AAAA a"]);
+    keys.extend(from(&[("coreos.config.data", "ours"), ("hostname", "a")]));
+    assert_eq!(data(&keys), UserData::Inline(b"ours".to_vec()));
+    assert_eq!(metadata_of(&keys).hostname.as_deref(), Some("a"));
+    keys.insert("metadata.encoding".into(), String::new());
+    let metadata = metadata_of(&keys);
+    assert_eq!((metadata.hostname.as_deref(), metadata.instance), (Some("a"), None));
+    assert!(metadata.notes[0].starts_with("ignoring guestinfo.metadata: it is no"), "{:?}", metadata.notes);
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cloudinit::key_import::ResponseError;
 use cloudinit::provider::Malformed;
+use cloudinit::provider::guest_rpc::RpcError;
 
 use crate::rights::RightsError;
 
@@ -21,8 +22,10 @@ pub enum DatasourceError {
     Keys(#[from] ResponseError),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
-    #[error("{} cannot be asked: {reason}", program.display())]
-    Program { program: PathBuf, reason: String },
+    #[error("cannot read guestinfo.{key} from the hypervisor")]
+    Guestinfo { key: String, source: RpcError },
+    #[error("cannot handle faults of the instruction that calls the hypervisor")]
+    FaultHandler(#[source] std::io::Error),
     #[error(transparent)]
     Rights(#[from] RightsError),
     #[error("URL is empty. Skipping.")]

@@ -23,10 +23,7 @@ pub(super) fn user_data(seed: &Path) -> Result<Vec<u8>, DatasourceError> {
 
 pub(super) fn metadata(seed: &Path) -> Result<Metadata, DatasourceError> {
     let mut metadata = local::read_parsed(&seed.join(META_DATA), no_cloud::metadata)?.unwrap_or_default();
-    if seed.join(NETWORK_CONFIG).exists() {
-        metadata.notes.push(format!(
-            "ignoring {NETWORK_CONFIG} of the seed: use network-interfaces in {META_DATA}, or .network units in {USER_DATA}"
-        ));
-    }
+    let network = local::read_parsed(&seed.join(NETWORK_CONFIG), no_cloud::network_config)?;
+    metadata.network = network.or(metadata.network);
     Ok(metadata)
 }

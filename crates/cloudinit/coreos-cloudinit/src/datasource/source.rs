@@ -7,6 +7,7 @@ use cloudinit::metadata::Metadata;
 use super::cache::{Cache, cached};
 use super::error::DatasourceError;
 use super::retry::RetryPolicy;
+use super::saved::Saved;
 use super::service::Service;
 use super::url::Url;
 use super::{
@@ -31,6 +32,13 @@ pub enum Source {
     KernelCommandLine(PathBuf),
     /// `ovf-env.xml` of the provisioning disk.
     AzureOvfEnvironment(PathBuf),
+    /// Azure's metadata service, with what only the provisioning disk has.
+    Azure {
+        service: Url,
+        disk: PathBuf,
+        /// Of the disk's custom data.
+        saved: PathBuf,
+    },
     /// The root folder.
     CloudSigma(PathBuf),
     /// A systemd credential; `system` is the folder of the machine's credentials.
@@ -44,7 +52,8 @@ pub enum Source {
     Waagent(PathBuf),
     /// The file with the OVF environment.
     VmwareOvfEnvironment(PathBuf),
-    VmwareGuestinfo,
+    /// The root folder.
+    VmwareGuestinfo(PathBuf),
     /// Guest properties.
     VirtualBox(PathBuf),
 }
@@ -68,13 +77,14 @@ impl Source {
             Self::FwCfg => "fw-cfg",
             Self::Url(_) => "url",
             Self::Service(service, _) => service.kind(),
+            Self::Azure { .. } => Service::Azure.kind(),
             Self::KernelCommandLine(_) => "proc-cmdline",
             Self::AzureOvfEnvironment(_) => "azure-ovf-env",
             Self::CloudSigma(_) => "server-context",
             Self::Credential { .. } => "credential",
             Self::NoCloud(_) => "nocloud",
             Self::Waagent(_) => "waagent",
-            Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo => "vmware",
+            Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo(_) => "vmware",
             Self::VirtualBox(_) => "virtualbox",
         }
     }
@@ -82,10 +92,7 @@ impl Source {
     /// The rights that it needs beyond reading files and using the network.
     pub fn extra_rights(&self) -> ExtraRights {
         match self {
-            Self::VmwareGuestinfo => {
-                let capabilities = vmware::TOOL_CAPABILITIES.to_vec();
-                ExtraRights { programs: true, capabilities, ..ExtraRights::default() }
-            }
+            Self::VmwareGuestinfo(_) => ExtraRights { ports: true, ..ExtraRights::default() },
             Self::VirtualBox(root) => {
                 ExtraRights { devices: vec![virtual_box::device(root)], ..ExtraRights::default() }
             }
@@ -106,15 +113,17 @@ impl Source {
             Self::ConfigDrive(path) => format!("{} is no config drive", path.display()),
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
             Self::Url(url) => format!("{} cannot be fetched", url.redacted()),
-            Self::Service(service, url) => {
-                format!("{} does not respond as {}", url.redacted(), service.kind())
+            Self::Service(_, url) | Self::Azure { service: url, .. } => {
+                format!("{} does not respond as {}", url.redacted(), self.kind())
             }
             Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
             Self::CloudSigma(_) => "this is no server of CloudSigma with a lease".to_owned(),
             Self::Credential { name, .. } => format!("credential {name} does not exist"),
             Self::NoCloud(path) => format!("{} has neither user-data nor meta-data", path.display()),
             Self::Waagent(path) => format!("{} is not provisioned", path.display()),
-            Self::VmwareGuestinfo => "VMware's guestinfo cannot be asked".to_owned(),
+            Self::VmwareGuestinfo(_) => {
+                "this is no machine of VMware, or its guestinfo cannot be read".to_owned()
+            }
             Self::VirtualBox(_) => "this is no machine of VirtualBox, or its device is missing".to_owned(),
         }
     }
@@ -144,8 +153,8 @@ impl Source {
             Self::NoCloud(path) => Ok(available_if(no_cloud::exists(path), Availability::NotYet)),
             Self::Waagent(path) => Ok(available_if(waagent::is_provisioned(path), Availability::NotYet)),
             Self::VmwareOvfEnvironment(path) => Ok(available_if(path.exists(), Availability::Never)),
-            Self::VmwareGuestinfo => {
-                let keys = cached(&cache.guestinfo, vmware::Keys::from_guestinfo)?;
+            Self::VmwareGuestinfo(root) => {
+                let keys = cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))?;
                 Ok(available_if(keys.is_some(), Availability::Never))
             }
             Self::VirtualBox(root) if !virtual_box::has_adapter(root) => Ok(Availability::Never),
@@ -156,6 +165,9 @@ impl Source {
             Self::Url(url) => {
                 let fetched = http::fetch(url, retry, log).map(Availability::Fetched);
                 fetched.or_else(|error| not_yet(error, log))
+            }
+            Self::Azure { service, .. } => {
+                Self::Service(Service::Azure, service.clone()).availability(cache, retry, log)
             }
             Self::Service(service, url) => {
                 let probed = service.probe(url, &cache.service, retry, log).map(|()| Availability::Available);
@@ -183,6 +195,18 @@ impl Source {
             Self::Url(url) => http::fetch(url, retry, log),
             Self::Service(service, url) => service.user_data(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::user_data(path),
+            Self::Azure { service, disk, saved } => {
+                let metadata = cached(&cache.metadata, || azure_metadata(service, disk, cache, retry, log))?;
+                let user_data = azure_disk::custom_data(disk, saved, metadata)?;
+                if user_data.is_empty() {
+                    return Service::Azure.user_data(service, &cache.service, retry, log);
+                }
+                if let Some(instance) = metadata.instance.clone() {
+                    let saved = Saved { instance, user_data: user_data.clone() };
+                    cache.first_boot_only.get_or_init(|| saved);
+                }
+                Ok(user_data)
+            }
             Self::CloudSigma(root) => {
                 Ok(cached(&cache.context, || cloud_sigma::query_context(root))?.user_data()?)
             }
@@ -190,10 +214,12 @@ impl Source {
             Self::NoCloud(path) => no_cloud::user_data(path),
             Self::Waagent(path) => waagent::user_data(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.user_data(retry, log),
-            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
-                Some(keys) => keys.user_data(retry, log),
-                None => Ok(Vec::new()),
-            },
+            Self::VmwareGuestinfo(root) => {
+                match cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))? {
+                    Some(keys) => keys.user_data(retry, log),
+                    None => Ok(Vec::new()),
+                }
+            }
             Self::VirtualBox(root) => virtual_box::user_data(root),
             Self::KernelCommandLine(path) => match kernel_command_line::url(path, log)? {
                 Some(url) => http::fetch(&url, retry, log),
@@ -214,6 +240,9 @@ impl Source {
             Self::ConfigDrive(path) => config_drive::metadata(path),
             Self::Service(service, url) => service.metadata(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::metadata(path),
+            Self::Azure { service, disk, .. } => {
+                cached(&cache.metadata, || azure_metadata(service, disk, cache, retry, log)).cloned()
+            }
             Self::CloudSigma(root) => {
                 let context = cached(&cache.context, || cloud_sigma::query_context(root))?;
                 Ok(cloud_sigma::metadata(root, context))
@@ -221,14 +250,26 @@ impl Source {
             Self::NoCloud(path) => no_cloud::metadata(path),
             Self::Waagent(path) => waagent::metadata(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.metadata(),
-            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
-                Some(keys) => keys.metadata(),
-                None => Ok(Metadata::default()),
-            },
+            Self::VmwareGuestinfo(root) => {
+                match cached(&cache.guestinfo, || vmware::Keys::from_guestinfo(root))? {
+                    Some(keys) => keys.metadata(),
+                    None => Ok(Metadata::default()),
+                }
+            }
             Self::VirtualBox(root) => virtual_box::metadata(root),
             _ => Ok(Metadata::default()),
         }
     }
+}
+
+fn azure_metadata(
+    service: &Url,
+    disk: &Path,
+    cache: &Cache,
+    retry: RetryPolicy,
+    log: &Log,
+) -> Result<Metadata, DatasourceError> {
+    azure_disk::complete(Service::Azure.metadata(service, &cache.service, retry, log)?, disk)
 }
 
 /// The item or the network may still appear.

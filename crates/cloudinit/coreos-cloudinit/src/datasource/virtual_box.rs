@@ -8,7 +8,7 @@ use cloudinit::provider::{Malformed, virtual_box};
 
 use super::error::DatasourceError;
 use super::guest_property::{Client, Ioctl};
-use super::guest_tool::read_keys;
+use super::properties::read_keys;
 
 // Relative to the root.
 const DEVICE: &str = "dev/vboxguest";

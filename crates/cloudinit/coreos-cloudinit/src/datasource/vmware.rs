@@ -1,34 +1,28 @@
 //! VMware's OVF environment and guestinfo (contract 5.8).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use caps::Capability;
 use cloudinit::metadata::Metadata;
+use cloudinit::provider::guest_rpc::guestinfo;
 use cloudinit::provider::vmware::{self, UserData};
 use cloudinit::provider::{Malformed, PropertyLookup, decode_content};
 
+use super::backdoor::{self, Backdoor};
 use super::error::DatasourceError;
+use super::properties::read_keys;
 use super::retry::RetryPolicy;
 use super::url::Url;
-use super::{guest_tool, http, local};
+use super::{http, local};
 use crate::log::Log;
 
-/// Either tool queries one guestinfo key.
-const RPCTOOL: &str = "vmware-rpctool";
-const VMTOOLSD: &str = "vmtoolsd";
-/// Some hypervisors answer only callers with I/O port access or a privileged vsock port.
-pub(super) const TOOL_CAPABILITIES: &[Capability] =
-    &[Capability::CAP_SYS_RAWIO, Capability::CAP_NET_BIND_SERVICE];
 const OVF_ENVIRONMENT: &str = "ovfenv";
-/// Both tools print this for an unset key.
-const NO_VALUE: &str = "No value found";
 
 /// The source of the keys.
 pub(super) enum Keys {
     Properties(BTreeMap<String, String>),
-    /// Each key is queried by running this program.
-    Program(PathBuf),
+    /// Each key is a request to the hypervisor.
+    Hypervisor,
 }
 
 impl Keys {
@@ -36,10 +30,12 @@ impl Keys {
         Ok(Self::Properties(local::read_parsed(path, vmware::properties)?.unwrap_or_default()))
     }
 
-    /// Prefers the OVF environment to single guestinfo keys. `None` without a tool to query them with.
-    pub fn from_guestinfo() -> Result<Option<Self>, DatasourceError> {
-        let Some(program) = guest_tool::find(&[RPCTOOL, VMTOOLSD]) else { return Ok(None) };
-        if let Some(text) = query(&program, OVF_ENVIRONMENT)? {
+    /// Prefers the OVF environment to single guestinfo keys. `None` on other machines than VMware's.
+    pub fn from_guestinfo(root: &Path) -> Result<Option<Self>, DatasourceError> {
+        if !backdoor::is_vmware(root) {
+            return Ok(None);
+        }
+        if let Some(text) = query(OVF_ENVIRONMENT)? {
             let malformed = |source| DatasourceError::Malformed {
                 path: format!("guestinfo.{OVF_ENVIRONMENT}").into(),
                 source,
@@ -50,7 +46,7 @@ impl Keys {
                 return Ok(Some(Self::Properties(properties)));
             }
         }
-        Ok(Some(Self::Program(program)))
+        Ok(Some(Self::Hypervisor))
     }
 
     pub fn user_data(&self, retry: RetryPolicy, log: &Log) -> Result<Vec<u8>, DatasourceError> {
@@ -71,29 +67,19 @@ impl Keys {
     fn read_keys<T>(&self, read: impl FnOnce(&mut PropertyLookup<'_>) -> T) -> Result<T, DatasourceError> {
         match self {
             Self::Properties(properties) => Ok(read(&mut |key| properties.get(key).cloned())),
-            Self::Program(program) => guest_tool::read_keys(|key| query(program, key), read),
+            Self::Hypervisor => read_keys(query, read),
         }
     }
 }
 
 /// `None` if the key is unset.
-fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
-    let request = format!("info-get guestinfo.{key}");
-    let is_vmtoolsd = program.file_name().is_some_and(|name| name == VMTOOLSD);
-    let arguments = if is_vmtoolsd { vec!["--cmd", &request] } else { vec![&*request] };
-    let output = guest_tool::run(program, &arguments)?;
-    let failed = |reason| DatasourceError::Program { program: program.into(), reason };
-    if output.status.success() {
-        let mut output = output.stdout;
-        // The tool appends one newline.
-        if output.last() == Some(&b'\n') {
-            output.pop();
-        }
-        let malformed = |_| DatasourceError::Malformed { path: request.into(), source: Malformed::NotUtf8 };
-        return String::from_utf8(output).map(Some).map_err(malformed);
-    }
-    if output.error_line.contains(NO_VALUE) || output.stdout.starts_with(NO_VALUE.as_bytes()) {
-        return Ok(None);
-    }
-    Err(failed(format!("{}: {}", output.status, output.error_line)))
+fn query(key: &str) -> Result<Option<String>, DatasourceError> {
+    let mut backdoor = Backdoor::open().map_err(DatasourceError::FaultHandler)?;
+    let failed = |source| DatasourceError::Guestinfo { key: key.to_owned(), source };
+    let value = guestinfo(&mut backdoor, key).map_err(failed)?;
+    let malformed = |_| DatasourceError::Malformed {
+        path: format!("guestinfo.{key}").into(),
+        source: Malformed::NotUtf8,
+    };
+    value.map(|value| String::from_utf8(value).map_err(malformed)).transpose()
 }

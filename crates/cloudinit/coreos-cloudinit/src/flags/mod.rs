@@ -5,5 +5,5 @@
 mod request;
 mod table;
 
-pub use request::{Request, Task, UsageError, parse};
+pub use request::{AZURE_CUSTOM_DATA, Request, Task, UsageError, parse};
 pub use table::usage;

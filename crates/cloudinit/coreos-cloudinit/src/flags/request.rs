@@ -1,6 +1,6 @@
 //! Validates parsed flags to a request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cloudinit::convert::Format as Convert;
 use cloudinit::network::Format;
@@ -12,6 +12,8 @@ use crate::datasource::{Service, Source, Url};
 /// Relative to the root.
 const KERNEL_COMMAND_LINE: &str = "proc/cmdline";
 const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
+/// In the workspace: custom data of Azure's provisioning disk.
+pub const AZURE_CUSTOM_DATA: &str = "azure-custom-data";
 pub const STDIN: &str = "-";
 const VALIDATE_FORMATS: [&str; 2] = ["text", "json"];
 
@@ -21,6 +23,7 @@ pub enum Task {
     Help,
     Version,
     Status,
+    ReportReady,
     Validate { json: bool },
     Convert(Convert),
     Plan,
@@ -31,6 +34,8 @@ pub enum Task {
 pub struct Request {
     pub task: Task,
     pub sources: Vec<Source>,
+    /// Azure's fabric, for [`Task::ReportReady`].
+    pub fabric: Url,
     pub root: PathBuf,
     /// Run helpers and call systemd although the root is not `/`.
     pub root_run: bool,
@@ -63,6 +68,7 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
     let mut request = Request {
         task: task(&args),
         sources: Vec::new(),
+        fabric: Url::new(args.text_or_default("azure-report-ready")),
         root: PathBuf::from(args.text_or_default("root")),
         root_run: args.is_set("root-run"),
         ignore_failure: args.is_set("ignore-failure"),
@@ -77,7 +83,7 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
         return Ok(request);
     }
     apply_preset(&mut args)?;
-    if matches!(request.task, Task::Version | Task::Status) {
+    if matches!(request.task, Task::Version | Task::Status | Task::ReportReady) {
         return Ok(request);
     }
     check_values(&args)?;
@@ -94,6 +100,7 @@ fn task(args: &ParsedArgs) -> Task {
         (args.wants_help(), Task::Help),
         (args.is_set("version"), Task::Version),
         (args.is_set("status"), Task::Status),
+        (!args.text_or_default("azure-report-ready").is_empty(), Task::ReportReady),
         (args.is_set("validate"), Task::Validate { json: args.text_or_default("validate-format") == "json" }),
     ];
     let task = tasks.into_iter().find(|(is_set, _)| *is_set).map(|(_, task)| task);
@@ -164,11 +171,25 @@ fn sources(args: &ParsedArgs) -> Result<Vec<Source>, UsageError> {
         }
         sources.extend(source(args, flag).filter(|source| !sources.contains(source)));
     }
+    combine_azure(&mut sources, args.text_or_default("workspace"), Path::new(args.text_or_default("root")));
     if sources.is_empty() {
         let flags: Vec<_> = table::SOURCES.iter().map(|flag| format!("--{flag}")).collect();
         return Err(UsageError::Value(format!("Provide at least one of {}", flags.join(", "))));
     }
     Ok(sources)
+}
+
+/// Service and disk of Azure are one source: each has what the other lacks.
+fn combine_azure(sources: &mut Vec<Source>, workspace: &str, root: &Path) {
+    let disk = sources.iter().position(|source| matches!(source, Source::AzureOvfEnvironment(_)));
+    let service = sources.iter().position(|source| matches!(source, Source::Service(Service::Azure, _)));
+    let (Some(disk), Some(service)) = (disk, service) else { return };
+    // Ranked after the services: its index is the greater one.
+    let disk = sources.remove(disk);
+    if let (Source::AzureOvfEnvironment(disk), Source::Service(_, url)) = (disk, &sources[service]) {
+        let saved = root.join(workspace.trim_start_matches('/')).join(AZURE_CUSTOM_DATA);
+        sources[service] = Source::Azure { service: url.clone(), disk, saved };
+    }
 }
 
 /// The source of one flag, `None` if the flag is unset.
@@ -203,7 +224,7 @@ fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
         "from-waagent" => Some(Source::Waagent(text.into())),
         "from-azure-ovf-env" => Some(Source::AzureOvfEnvironment(text.into())),
         "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
-        "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
+        "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo(args.text_or_default("root").into())),
         "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text_or_default("root").into())),
         "from-virtualbox" => Some(Source::VirtualBox(args.text_or_default("root").into())),
         _ => None,

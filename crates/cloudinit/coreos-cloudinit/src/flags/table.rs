@@ -8,6 +8,11 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 
 pub(super) const FLAGS: &[Flag] = &[
     text(
+        "azure-report-ready",
+        "",
+        "Report to Azure's fabric at this URL that the machine is ready, and do nothing else",
+    ),
+    text(
         "convert",
         "",
         "Print the user-data in this format (ignition, butane), and on standard error what has no counterpart",
@@ -15,11 +20,15 @@ pub(super) const FLAGS: &[Flag] = &[
     text(
         "convert-netconf",
         "",
-        "Configure the network as the datasource describes, in this format (debian, packet, vmware)",
+        "Configure the network as the datasource describes, in this format (debian, packet, vmware, cloud-init)",
     ),
     Flag::switch("dry-run", "The same as -plan"),
     text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
-    text("from-azure-ovf-env", "", "Read data from this file, ovf-env.xml of Azure's provisioning disk"),
+    text(
+        "from-azure-ovf-env",
+        "",
+        "Read data from this file, ovf-env.xml of Azure's provisioning disk; with -from-azure-metadata, what the service lacks",
+    ),
     Flag::switch("from-cloudsigma-metadata", "Read data from the server context of CloudSigma"),
     text("from-configdrive", "", "Read data from the mounted config drive in this directory"),
     text("from-credential", "", "Read user-data from the systemd credential of this name"),
@@ -29,13 +38,20 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("from-fw-cfg", "Read user-data from QEMU's fw_cfg entry opt/com.coreos/config"),
     text("from-gce-metadata", "", "Read data from Google Compute Engine's metadata service at this URL"),
     Flag::switch("from-metadata-service", "Deprecated: -from-ec2-metadata http://169.254.169.254/"),
-    text("from-nocloud", "", "Read data from the NoCloud seed (user-data, meta-data) in this directory"),
+    text(
+        "from-nocloud",
+        "",
+        "Read data from the NoCloud seed (user-data, meta-data, network-config) in this directory",
+    ),
     text("from-openstack-metadata", "", "Read data from OpenStack's metadata service at this URL"),
     text("from-packet-metadata", "", "Read data from Packet's metadata service at this URL"),
     Flag::switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
     text("from-url", "", "Read user-data from this http or https URL"),
     Flag::switch("from-virtualbox", "Read data from the guest properties below /coreos-cloudinit"),
-    Flag::switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
+    Flag::switch(
+        "from-vmware-guestinfo",
+        "Read data from the keys that VMware has for this virtual machine (guestinfo), without its tools",
+    ),
     text("from-vmware-ovf-env", "", "Read data from this file, an OVF environment of VMware"),
     text("from-waagent", "", "Read data from the folder of Azure's agent"),
     Flag::switch("if-changed", "Do nothing if -from-file was applied as it is since the machine was started"),
@@ -85,7 +101,14 @@ pub(super) type Preset = (&'static str, &'static [(&'static str, &'static str)])
 
 pub(super) const PRESETS: &[Preset] = &[
     // The image has no agent: its folder exists where an operator brings one.
-    ("azure", &[("from-waagent", "/var/lib/waagent"), ("from-azure-metadata", LINK_LOCAL)]),
+    (
+        "azure",
+        &[
+            ("from-waagent", "/var/lib/waagent"),
+            ("from-azure-metadata", LINK_LOCAL),
+            ("from-azure-ovf-env", "/media/azure/ovf-env.xml"),
+        ],
+    ),
     ("cloudsigma", &[("from-cloudsigma-metadata", "true")]),
     ("digitalocean", &[("from-digitalocean-metadata", LINK_LOCAL)]),
     ("ec2-compat", &[("from-ec2-metadata", LINK_LOCAL), ("from-configdrive", "/media/configdrive")]),
@@ -95,7 +118,7 @@ pub(super) const PRESETS: &[Preset] = &[
     ("vmware", &[("from-vmware-guestinfo", "true"), ("convert-netconf", "vmware")]),
 ];
 
-pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware"];
+pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware", "cloud-init"];
 
 /// The text of `-help`, also printed after a usage error.
 pub fn usage() -> String {

@@ -21,6 +21,8 @@ fn flag_spellings_are_equivalent() {
     let request = parsed("-validate -validate-format=json -from-file=-").unwrap();
     assert_eq!((request.task, request.sources), (Task::Validate { json: true }, vec![Source::Stdin]));
     assert_eq!(parsed("-version").unwrap().task, Task::Version);
+    let request = parsed("-azure-report-ready=http://h/").unwrap();
+    assert_eq!((request.task, request.fabric), (Task::ReportReady, Url::new("http://h/")));
     for (name, format) in [("ignition", Convert::Ignition), ("butane", Convert::Butane)] {
         let request = parsed(&format!("-convert={name} -plan -from-file=/a")).unwrap();
         assert_eq!(request.task, Task::Convert(format));
@@ -50,7 +52,7 @@ fn usage_errors() {
         ),
         (
             "-convert-netconf=x",
-            "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware'",
+            "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware, cloud-init'",
         ),
         ("-from-file=/a -ssh-key-name=../x", "Invalid option to -ssh-key-name: '../x' is no file name"),
         ("-from-file=/a -from-url=http://b/ -if-changed", "-if-changed is for one -from-file"),
@@ -110,11 +112,18 @@ fn presets() {
         (
             "-oem=azure",
             vec![
-                service(Service::Azure, "http://169.254.169.254/"),
+                Source::Azure {
+                    service: Url::new("http://169.254.169.254/"),
+                    disk: "/media/azure/ovf-env.xml".into(),
+                    saved: "/var/lib/coreos-cloudinit/azure-custom-data".into(),
+                },
                 Source::Waagent("/var/lib/waagent".into()),
             ],
         ),
-        ("-oem=azure -from-waagent= -from-azure-metadata= -from-file=/a", vec![Source::File("/a".into())]),
+        (
+            "-oem=azure -from-waagent= -from-azure-metadata= -from-azure-ovf-env= -from-file=/a",
+            vec![Source::File("/a".into())],
+        ),
     ] {
         assert_eq!(parsed(line).unwrap().sources, expect, "{line}");
     }

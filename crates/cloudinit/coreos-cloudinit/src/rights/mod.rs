@@ -25,6 +25,8 @@ pub use missing::warn_once_per_boot;
 
 /// User-data and databases may be readable by another user only.
 const READ_CAPABILITY: Capability = Capability::CAP_DAC_READ_SEARCH;
+/// Without it, some hypervisors of VMware refuse, and no others do any harm.
+const PORT_CAPABILITY: Capability = Capability::CAP_SYS_RAWIO;
 /// The stack size of a main thread: parsers may recurse as deep as there.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -39,18 +41,16 @@ pub enum RightsError {
 /// The rights that reading a source needs beyond reading files and using the network.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraRights {
-    /// Starting programs. These may write to devices, but to no other file.
-    pub programs: bool,
     /// Asking services of this machine, such as D-Bus and the user database, over Unix sockets.
     pub services: bool,
-    /// Capabilities of these programs. The thread itself does not use them.
-    pub capabilities: Vec<Capability>,
     /// Devices that are written to.
     pub devices: Vec<PathBuf>,
+    /// Using the I/O ports of VMware's hypervisor.
+    pub ports: bool,
 }
 
-/// Runs `work` in a thread that may read as root and connect to servers, but change nothing. Without programs and
-/// services, it makes only the system calls that this needs, and connects to no D-Bus, where systemd obeys root.
+/// Runs `work` in a thread that may read as root and connect to servers, but change nothing. Without services, it
+/// makes only the system calls that this needs, and connects to no D-Bus, where systemd obeys root.
 ///
 /// # Errors
 /// The rights cannot be dropped; then `work` does not run.
@@ -60,12 +60,17 @@ pub fn read_only<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, RightsError> {
     in_thread(|| {
-        keep_capabilities(&[READ_CAPABILITY], &rights.capabilities)?;
-        report_files(files::deny_writes(rights.programs, &rights.devices), log);
-        let calls = if rights.devices.is_empty() { Calls::Read } else { Calls::Devices };
-        // What a program or a name service module calls is not known.
-        let any_calls = rights.programs || rights.services;
-        report_calls(if any_calls { deny(rights.programs) } else { allow_only(calls, OnEscape::Fail) }, log);
+        let capabilities = [READ_CAPABILITY, PORT_CAPABILITY];
+        keep_capabilities(if rights.ports { &capabilities } else { &capabilities[..1] })?;
+        report_files(files::deny_writes(&rights.devices), log);
+        let calls = match rights {
+            ExtraRights { devices, .. } if !devices.is_empty() => Calls::Devices,
+            ExtraRights { ports: true, .. } => Calls::Ports,
+            _ => Calls::Read,
+        };
+        // What a name service module calls is not known.
+        let any_calls = rights.services;
+        report_calls(if any_calls { deny() } else { allow_only(calls, OnEscape::Fail) }, log);
         Ok(work())
     })
 }
@@ -77,7 +82,7 @@ pub fn read_only<T: Send>(
 /// The rights cannot be dropped; then `work` does not run.
 pub fn parse_only<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     in_thread(|| {
-        keep_capabilities(&[], &[])?;
+        keep_capabilities(&[])?;
         report_files(files::allow_reads(&[]), log);
         report_calls(allow_only(Calls::Parse, OnEscape::Fail), log);
         Ok(work())

@@ -10,8 +10,10 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use restrict::system_calls::VMWARE_PORTS;
 
 use super::*;
 
@@ -28,8 +30,12 @@ pub(super) fn read<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Rights
     read_only(&ExtraRights::default(), &log(), work)
 }
 
-fn with_programs() -> ExtraRights {
-    ExtraRights { programs: true, ..ExtraRights::default() }
+fn with_services() -> ExtraRights {
+    ExtraRights { services: true, ..ExtraRights::default() }
+}
+
+fn with_ports() -> ExtraRights {
+    ExtraRights { ports: true, ..ExtraRights::default() }
 }
 
 /// Inheritable, permitted and effective capabilities, and `NoNewPrivs`.
@@ -40,11 +46,6 @@ fn rights(status: &str) -> [u64; 4] {
 
 fn current() -> [u64; 4] {
     rights(&fs::read_to_string(STATUS).unwrap())
-}
-
-fn of_program() -> [u64; 4] {
-    let output = Command::new("cat").arg("/proc/self/status").output().unwrap();
-    rights(&String::from_utf8(output.stdout).unwrap())
 }
 
 /// As another thread reads them: one that parses opens no file.
@@ -68,7 +69,7 @@ fn of_parsing_thread() -> [u64; 4] {
 pub(super) fn has_landlock(test: &str) -> bool {
     let has = thread::spawn(|| {
         prctl::set_no_new_privs().unwrap();
-        files::deny_writes(false, &[]).unwrap()
+        files::deny_writes(&[]).unwrap()
     });
     let has = has.join().unwrap();
     if !has {
@@ -85,20 +86,15 @@ pub(super) fn denied<T>(tried: impl Borrow<io::Result<T>>) -> bool {
 fn a_thread_that_reads_has_no_other_rights_and_gets_none_back() {
     let before = current();
     let [_, if_permitted, ..] = before;
-    let work = || (current(), thread::spawn(current).join().unwrap(), of_program());
-    let (ours, child, program) = read_only(&with_programs(), &log(), work).unwrap();
+    let work = || (current(), thread::spawn(current).join().unwrap());
+    let (ours, child) = read(work).unwrap();
     let expect = [0, if_permitted & READ_SEARCH, if_permitted & READ_SEARCH, 1];
-    assert_eq!((ours, child, program), (expect, expect, expect));
+    assert_eq!((ours, child), (expect, expect));
     assert_eq!(current(), before, "the thread that waits keeps its own");
-    let rights = ExtraRights { capabilities: vec![Capability::CAP_SYS_RAWIO], ..with_programs() };
-    let (ours, program, parses) =
-        read_only(&rights, &log(), || (current(), of_program(), of_parsing_thread())).unwrap();
+    let (ours, parses) = read_only(&with_ports(), &log(), || (current(), of_parsing_thread())).unwrap();
     let both = if_permitted & (READ_SEARCH | RAW_IO);
-    assert_eq!(ours, [0, both, if_permitted & READ_SEARCH, 1]);
+    assert_eq!(ours, [0, both, both, 1]);
     assert_eq!(parses, [0, 0, 0, 1]);
-    // A program run by root has its permitted capabilities in effect.
-    let in_effect = if nix::unistd::geteuid().is_root() { both } else { 0 };
-    assert_eq!(program[1..3], [in_effect, in_effect]);
 }
 
 #[test]
@@ -152,7 +148,7 @@ fn a_thread_that_reads_writes_no_file() {
     };
     check(read(|| changes(folder.path())).unwrap());
     check(read(|| thread::scope(|scope| scope.spawn(|| changes(folder.path())).join().unwrap())).unwrap());
-    check(read_only(&with_programs(), &log(), || changes(folder.path())).unwrap());
+    check(read_only(&with_services(), &log(), || changes(folder.path())).unwrap());
     check(read(|| parse_only(&log(), || changes(folder.path())).unwrap()).unwrap());
     assert_eq!(read(|| fs::read_to_string(&existing)).unwrap().unwrap(), "as it was");
     // A source's device stays writable.
@@ -168,7 +164,7 @@ fn a_thread_that_reads_writes_no_file() {
 fn a_thread_that_reads_changes_nothing_by_other_calls() {
     let folder = tempfile::tempdir().unwrap();
     let mode = |mode| fs::set_permissions(folder.path(), Permissions::from_mode(mode));
-    for rights in [ExtraRights::default(), with_programs()] {
+    for rights in [ExtraRights::default(), with_services()] {
         let (changed, in_thread) =
             read_only(&rights, &log(), || (mode(0o777), unshare(CloneFlags::CLONE_FS))).unwrap();
         assert!(denied(changed));
@@ -178,21 +174,40 @@ fn a_thread_that_reads_changes_nothing_by_other_calls() {
 }
 
 #[test]
-fn only_who_needs_programs_starts_any_and_these_write_no_file() {
+fn no_thread_that_reads_starts_a_program() {
     let start = || Command::new("true").status();
-    assert!(denied(read(start).unwrap()));
-    assert!(read_only(&with_programs(), &log(), start).unwrap().unwrap().success());
-    assert!(denied(read_only(&with_programs(), &log(), || parse_only(&log(), start).unwrap()).unwrap()));
-    if !has_landlock("tests::only_who_needs_programs_starts_any_and_these_write_no_file") {
+    assert!(start().unwrap().success());
+    for rights in [ExtraRights::default(), with_services(), with_ports()] {
+        assert!(denied(read_only(&rights, &log(), start).unwrap()));
+    }
+    assert!(denied(read(|| parse_only(&log(), start).unwrap()).unwrap()));
+}
+
+/// The ports of VMware's hypervisor, and none of hardware.
+#[test]
+#[allow(unsafe_code, reason = "ioperm has no safe wrapper")]
+fn only_who_needs_ports_uses_them() {
+    // SAFETY: nothing uses the permission.
+    let permit = |first, count| Errno::result(unsafe { libc::ioperm(first, count, 1) });
+    let (first, count) = VMWARE_PORTS;
+    let own = || permit(first.into(), count.into());
+    if own().is_err() {
+        eprintln!(
+            "SKIPPED: rights::tests::only_who_needs_ports_uses_them: only root with CAP_SYS_RAWIO uses I/O ports"
+        );
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("new");
-    let script = format!("echo x >/dev/null && echo x >'{}'", path.display());
-    let write = || Command::new("sh").args(["-c", &script]).output();
-    let output = read_only(&with_programs(), &log(), write).unwrap().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("new") && !output.status.success() && !path.exists(), "{stderr}");
+    let keyboard = || permit(0x60, 4);
+    keyboard().unwrap();
+    let (ours, others) = read_only(&with_ports(), &log(), || (own(), keyboard())).unwrap();
+    assert_eq!((ours, others), (Ok(0), Err(Errno::EPERM)));
+    for rights in [ExtraRights::default(), with_services()] {
+        assert_eq!(read_only(&rights, &log(), own).unwrap(), Err(Errno::EPERM));
+    }
+    assert_eq!(
+        read_only(&with_ports(), &log(), || parse_only(&log(), own).unwrap()).unwrap(),
+        Err(Errno::EPERM)
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod server;
 pub mod systemd;
 pub mod tracer;
+pub mod vmware;
 
 use std::fs;
 use std::io::Write;
@@ -102,15 +103,6 @@ impl Machine {
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
         output(command, input)
-    }
-
-    /// As [`Self::start`], with file `name` of the folder as descriptor 9: programs started by read-only
-    /// threads cannot open a file for writing.
-    pub fn start_with_log(&self, name: &str, arguments: &[&str]) -> RunOutput {
-        let command = self.command(arguments);
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "exec 9>>\"$0\" && exec \"$@\""]).arg(self.folder.path().join(name));
-        output(wrapped(shell, &command), b"")
     }
 
     /// Overrides the limit of all commands, in seconds, and runs with this `TimeoutSec=`.

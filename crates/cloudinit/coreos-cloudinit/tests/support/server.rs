@@ -11,21 +11,26 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 const MIB: usize = 1 << 20;
 
-/// A request without its body.
 #[derive(Debug, Clone)]
 pub struct RecordedRequest {
     pub method: String,
     pub path: String,
     headers: Vec<String>,
+    pub body: String,
 }
 
 impl RecordedRequest {
     fn read(stream: &mut impl Read) -> Option<Self> {
-        let mut lines = BufReader::with_capacity(1, stream).lines().map_while(Result::ok);
+        let mut reader = BufReader::with_capacity(1, stream);
+        let mut lines = reader.by_ref().lines().map_while(Result::ok);
         let line = lines.next()?;
         let mut fields = line.split(' ').map(str::to_owned);
         let (method, path) = (fields.next()?, fields.next()?);
-        Some(Self { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() })
+        let headers = lines.take_while(|line| !line.is_empty()).collect();
+        let mut request = Self { method, path, headers, body: String::new() };
+        let length = request.header("content-length").and_then(|length| length.parse().ok());
+        reader.take(length.unwrap_or(0)).read_to_string(&mut request.body).ok()?;
+        Some(request)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -21,7 +21,7 @@ const SUFFIXES: [&str; 3] = ["netdev", "network", "link"];
 /// The format, then the description.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let kind = input.byte() % 4;
+    let kind = input.byte() % 5;
     let description = String::from_utf8_lossy(input.rest()).into_owned();
     let Some((format, source)) = source(kind, description) else { return };
     let converted = convert(format, &source);
@@ -37,6 +37,7 @@ fn source(kind: u8, description: String) -> Option<(Format, NetworkSource)> {
         0 => (Format::Debian, NetworkSource::Debian(description)),
         1 => (Format::Debian, NetworkSource::OpenStack(serde_json::from_str(&description).ok()?)),
         2 => (Format::Packet, NetworkSource::Packet(serde_json::from_str(&description).ok()?)),
+        4 => (Format::CloudInit, NetworkSource::CloudInit(description)),
         _ => {
             let pairs = description.lines().filter_map(|line| line.split_once('='));
             let keys = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -79,12 +80,14 @@ fn seeds() -> Vec<Vec<u8>> {
     let more = "iface eth0 inet static\naddress 192.0.2.7\nnetmask 255.255.255.0\ngateway 192.0.2.1\n\
         post-up route add -net 198.51.100.0/24 gw 192.0.2.9\niface bond1 inet dhcp\nbond-slaves none\n\
         bond-xmit-hash-policy layer3+4\nmapping x\n";
-    let description: [(u8, &str); 5] = [
+    let description: [(u8, &str); 7] = [
         (0, include_str!("../../../../cloudinit/cloudinit/tests/data/network/bond-under-vlan.interfaces")),
         (0, more),
         (1, include_str!("../../../../cloudinit/cloudinit/tests/data/network/openstack.json")),
         (2, include_str!("../../../../cloudinit/cloudinit/tests/data/network/packet.json")),
         (3, include_str!("../../../../cloudinit/cloudinit/tests/data/network/vmware.keys")),
+        (4, include_str!("../../../../cloudinit/cloudinit/tests/data/network/cloud-init-1.yaml")),
+        (4, include_str!("../../../../cloudinit/cloudinit/tests/data/network/cloud-init-2.yaml")),
     ];
     description.iter().map(|(kind, description)| [&[*kind], description.as_bytes()].concat()).collect()
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cloudinit::limits::{MAX_PROVIDER_KEYS, MAX_TEXT_BYTES};
 use cloudinit::metadata::Metadata;
+use cloudinit::provider::azure_fabric::GoalState;
 use cloudinit::provider::vmware::UserData;
 use cloudinit::provider::{Malformed, azure, cloud_sigma, no_cloud, virtual_box, vmware};
 
@@ -18,7 +19,9 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-const KINDS: u8 = 7;
+const KINDS: u8 = 8;
+/// Tags of a report to Azure's fabric, with the XML declaration.
+const REPORT_TAGS: usize = 19;
 
 /// The provider, then its data.
 fn run(bytes: &[u8]) {
@@ -42,6 +45,15 @@ fn run(bytes: &[u8]) {
             check_user_data(virtual_box::user_data(&mut |key| keys.get(key).cloned()));
             check_metadata(Ok(virtual_box::metadata(&mut |key| keys.get(key).cloned())));
         }
+        7 => match GoalState::read(data) {
+            // What it names must not become elements of the report.
+            Ok(goal_state) => {
+                let report = goal_state.ready();
+                assert_eq!(report.matches("<State>Ready</State>").count(), 1, "{report}");
+                assert_eq!(report.matches('<').count(), REPORT_TAGS, "{report}");
+            }
+            Err(error) => check_error(&error),
+        },
         _ => match cloud_sigma::Context::read(data) {
             Ok(context) => {
                 check_user_data(context.user_data());
@@ -126,6 +138,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let cloud_sigma = r#"{"name":"a","uuid":"u","nics":[{"ip_v4_conf":{"ip":{"uuid":"192.0.2.1"}},"mac":"m",
         "vlan":{"uuid":"v"}}],"meta":{"base64_fields":"a,cloudinit-user-data","cloudinit-user-data":"aGk=",
         "ssh_public_key":"k a"}}"#;
-    let all = [azure_shared, azure_disk, &ovf, &guestinfo, no_cloud, virtual_box, cloud_sigma];
+    let goal_state = "<GoalState><Incarnation>1</Incarnation><Container><ContainerId>c</ContainerId><RoleInstanceList>\
+        <RoleInstance><InstanceId>i&lt;/&gt;</InstanceId></RoleInstance></RoleInstanceList></Container></GoalState>";
+    let all = [azure_shared, azure_disk, &ovf, &guestinfo, no_cloud, virtual_box, cloud_sigma, goal_state];
     all.iter().enumerate().map(|(kind, data)| [&[kind as u8], data.as_bytes()].concat()).collect()
 }

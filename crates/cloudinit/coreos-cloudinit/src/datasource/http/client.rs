@@ -38,6 +38,7 @@ enum Failure {
 enum Method {
     Get,
     Put,
+    Post,
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +46,8 @@ struct Request<'a> {
     method: Method,
     url: &'a Url,
     headers: &'a [Header<'a>],
+    /// Of POST.
+    content: &'a str,
     /// Maximum size of the response body, in bytes.
     limit: usize,
 }
@@ -87,7 +90,22 @@ impl Client {
     /// # Errors
     /// The URL is invalid, not found, the body is too large, or every attempt failed.
     pub fn get(&self, url: &Url, headers: &[Header], limit: usize) -> Result<Vec<u8>, DatasourceError> {
-        let request = Request { method: Method::Get, url, headers, limit };
+        let request = Request { method: Method::Get, url, headers, content: "", limit };
+        self.send_with_retries(request, &mut |wait| std::thread::sleep(wait))
+    }
+
+    /// Sends content, which a retry repeats.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn post(
+        &self,
+        url: &Url,
+        headers: &[Header],
+        content: &str,
+        limit: usize,
+    ) -> Result<Vec<u8>, DatasourceError> {
+        let request = Request { method: Method::Post, url, headers, content, limit };
         self.send_with_retries(request, &mut |wait| std::thread::sleep(wait))
     }
 
@@ -96,7 +114,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub fn put(&self, url: &Url, headers: &[Header], limit: usize) -> Result<Vec<u8>, DatasourceError> {
-        let request = Request { method: Method::Put, url, headers, limit };
+        let request = Request { method: Method::Put, url, headers, content: "", limit };
         self.send_with_retries(request, &mut |wait| std::thread::sleep(wait))
     }
 
@@ -132,7 +150,7 @@ impl Client {
         let mut headers = request.headers;
         for _ in 0..=MAX_REDIRECTS {
             let response = self
-                .send(request.method, &current, headers, deadline)
+                .send(Request { url: &current, headers, ..request }, deadline)
                 .map_err(|error| failure(&current, error))?;
             let status = response.status();
             if status.is_success() {
@@ -159,14 +177,9 @@ impl Client {
         Err(unusable(&current, "it is redirected too often"))
     }
 
-    fn send(
-        &self,
-        method: Method,
-        url: &Url,
-        headers: &[Header],
-        deadline: Instant,
-    ) -> Result<Response<Body>, ureq::Error> {
+    fn send(&self, request: Request, deadline: Instant) -> Result<Response<Body>, ureq::Error> {
         let timeout = Some(deadline.saturating_duration_since(Instant::now()));
+        let Request { method, url, headers, content, .. } = request;
         let address = url.unredacted();
         match method {
             Method::Get => {
@@ -180,6 +193,13 @@ impl Client {
                     .fold(request, |request, (name, value)| request.header(*name, *value))
                     .send_empty()
             }
+            Method::Post => {
+                let request = self.agent.post(&*address).config().timeout_global(timeout).build();
+                headers
+                    .iter()
+                    .fold(request, |request, (name, value)| request.header(*name, *value))
+                    .send(content)
+            }
         }
     }
 }
@@ -190,8 +210,8 @@ fn is_redirect(status: StatusCode) -> bool {
 
 fn is_missing(status: StatusCode, method: Method) -> bool {
     let code = status.as_u16();
-    // Only GET follows redirects, and a server that does not implement PUT is not retried.
-    let is_refused = method == Method::Put && (is_redirect(status) || status == StatusCode::NOT_IMPLEMENTED);
+    // Only GET follows redirects, and a server that does not implement another method is not retried.
+    let is_refused = method != Method::Get && (is_redirect(status) || status == StatusCode::NOT_IMPLEMENTED);
     is_refused || (status.is_client_error() && !TRANSIENT_STATUS.contains(&code))
 }
 
@@ -235,7 +255,7 @@ mod tests {
         let client =
             Client::new(&url, RetryPolicy::Retry, Duration::from_secs(120), &Log::from_environment())
                 .unwrap();
-        let request = Request { method: Method::Get, url: &url, headers: &[], limit: 1 };
+        let request = Request { method: Method::Get, url: &url, headers: &[], content: "", limit: 1 };
         let mut waits = Vec::new();
         let error = client.send_with_retries(request, &mut |wait| waits.push(wait.as_millis())).unwrap_err();
         assert_eq!(error.to_string(), "Unable to fetch data. Maximum retries reached: 15");
