@@ -222,7 +222,7 @@ third=$(on core-03 cat /etc/machine-id)
 patience=(--strict-host-key-checking=false "--ssh-timeout=$started_in" "--request-timeout=$started_in")
 await core-03 vagrant ssh core-01 -- -A fleetctl "${patience[@]}" ssh "$third" hostname
 await 172.17.8.103 fleetctl "${patience[@]}" --tunnel "$(address core-01)" list-machines
-SSH_AUTH_SOCK='' expect SSH_AUTH_SOCK on core-01 fleetctl ssh "$third" hostname
+expect 'SSH_AUTH_SOCK environment variable must be set' on core-01 env -u SSH_AUTH_SOCK fleetctl ssh "$third" hostname
 
 # Everybody has their private parts. Only later versions of Vagrant have that of the other one.
 insecure_keys() {
