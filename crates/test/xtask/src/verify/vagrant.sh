@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Three machines as row A3 of the tutorials types them, with a real Vagrant, libvirt and emulated machines. `cargo verify
 # vagrant` starts it in mount, network and PID namespaces of its own, as their first process: everything ends with it.
-# Arguments: the checkout; the folder of keelson, fleetctl and etcd-discovery; a folder with the keys, and each release with its images;
-# the channel, the version that the machines start with, and a newer one. The script ends when its stdin does.
-# The machines expand what is in single quotes.
+# Arguments: the checkout; the folder of keelson, fleetctl and etcd-discovery; a folder with the keys, and each release with
+# its images; the channel, the version that the machines start with, and a newer one. The script ends when its stdin does.
+#
+# The machines expand what is in single quotes:
 # shellcheck disable=SC2016
 set -euo pipefail
 
@@ -43,9 +44,12 @@ on() {
     ssh -n -F "$work/ssh-config" "$machine" "$*"
 }
 
-# The names, addresses and keys of the running machines.
+# The names, addresses and keys of the running machines. A login takes seconds on an emulated machine: one connection each.
 ssh_config() {
-    vagrant ssh-config >"$work/ssh-config"
+    {
+        vagrant ssh-config
+        printf 'Host *\n ControlMaster auto\n ControlPath %s/%%n\n ControlPersist yes\n' "$work"
+    } >"$work/ssh-config"
 }
 
 address() {
@@ -215,9 +219,10 @@ ssh-add -q .vagrant/machines/*/libvirt/private_key
 fingerprint=$(ssh-keygen -lf .vagrant/machines/core-02/libvirt/private_key | cut -d ' ' -f 2)
 expect "$fingerprint" vagrant ssh core-01 -- -A ssh-add -l
 third=$(on core-03 cat /etc/machine-id)
-expect core-03 vagrant ssh core-01 -- -A fleetctl --strict-host-key-checking=false ssh "$third" hostname
-await 172.17.8.103 fleetctl --strict-host-key-checking=false --tunnel "$(address core-01)" list-machines
-SSH_AUTH_SOCK='' expect SSH_AUTH_SOCK on core-01 fleetctl ssh "$third" hostname
+patience=(--strict-host-key-checking=false "--ssh-timeout=$started_in" "--request-timeout=$started_in")
+await core-03 vagrant ssh core-01 -- -A fleetctl "${patience[@]}" ssh "$third" hostname
+await 172.17.8.103 fleetctl "${patience[@]}" --tunnel "$(address core-01)" list-machines
+expect 'SSH_AUTH_SOCK environment variable must be set' on core-01 env -u SSH_AUTH_SOCK fleetctl ssh "$third" hostname
 
 # Everybody has their private parts. Only later versions of Vagrant have that of the other one.
 insecure_keys() {
