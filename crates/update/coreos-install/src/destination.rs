@@ -39,7 +39,7 @@ pub(crate) struct Opened {
 
 impl Destination {
     /// A disk that nothing uses, below the root of the running system. With `force` it may be part of RAID arrays and LVM
-    /// that nothing uses: [`Destination::open`] stops them.
+    /// that nothing uses: they are stopped when it is opened for writing.
     pub fn disk(disk: DiskFacts, force: bool) -> Result<Self> {
         let is_released = |refusal: &Refusal| {
             force && matches!(refusal, Refusal::InUse { uses, .. } if Releaser::can(uses))

@@ -30,7 +30,7 @@ pub fn bench(root: &Path, package: &str, name: &str, arguments: &[&str]) -> Resu
     bench_with(root, "bench", (package, name), arguments)
 }
 
-/// As [`bench`], compiled with this profile of cargo.
+/// As [`bench()`], compiled with this profile of cargo.
 pub fn bench_with(
     root: &Path,
     profile: &str,
