@@ -85,8 +85,8 @@ pub struct Scenario {
     /// Back ends on which it runs only with `--long` or by name: there it takes minutes, or adds nothing to shorter
     /// scenarios.
     pub long_on: &'static [BackendKind],
-    /// Back ends on which it runs only by name: there a row (`scenarios/row.rs`) includes it, or its result does
-    /// not depend on the back end and every run covers it on nspawn.
+    /// Back ends on which it runs only by name: there a row (`scenarios/row.rs`) includes it, its result does not depend on
+    /// the back end and every run covers it on nspawn, or it is a benchmark.
     pub by_name_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,

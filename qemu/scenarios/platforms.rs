@@ -53,7 +53,7 @@ pub const DISKS: Scenario = Scenario {
 };
 
 pub const VIRTUALBOX_DISKS: Scenario = Scenario {
-    name: "platform-virtualbox-disks",
+    name: "platform-vdi-and-box",
     about: "the VDI and the disk of Vagrant's box boot on VirtualBox's devices, and have their OEM files",
     nodes: VIRTUALBOX_FORMATS.len(),
     hardware: Hardware::VirtualBox,

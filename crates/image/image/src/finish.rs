@@ -256,11 +256,10 @@ fn write_all(
 
 /// Keeps compressed blocks, in a file without a name, if more than one format needs them.
 fn deflater(built: &Built, formats: &[Format]) -> Result<Deflater, FormatError> {
-    let deflated =
-        formats.iter().flat_map(|format| format.files()).filter(|(_, encoding)| encoding.is_deflated());
+    let files = formats.iter().flat_map(|format| format.files());
+    let is_shared = files.filter(|(_, encoding)| encoding.is_deflated()).count() > 1;
     let folder = built.work.folder();
-    let file = (deflated.count() > 1).then(|| tempfile::tempfile_in(folder).at(folder)).transpose()?;
-    Ok(Deflater::new(file))
+    Ok(Deflater::new(is_shared.then(|| tempfile::tempfile_in(folder).at(folder)).transpose()?))
 }
 
 fn uninterrupted(cancel: &AtomicBool) -> Result<(), FormatError> {

@@ -264,7 +264,8 @@ insecure_keys
 echo '-- box outdated, box update'
 expect "is up to date" vagrant box outdated --global
 typed "${publish[@]}" "$releases/$newer"
-expect "A newer version of the box 'coreos-$channel'" vagrant box outdated
+# By itself Vagrant checks once an hour.
+expect "A newer version of the box 'coreos-$channel'" vagrant box outdated --force
 typed vagrant box update
 expect "coreos-$channel (libvirt, $newer" vagrant box list
 
