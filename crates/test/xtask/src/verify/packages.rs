@@ -49,6 +49,19 @@ const NEEDS: [Need; 24] = [
     Need { program: "rsync", package: "rsync", steps: &[VAGRANT] },
 ];
 
+/// Why something does not run that needs root, for this reason, and these files, each with its package.
+pub fn missing_file(
+    files: &[(&str, &str)],
+    root: Result<(), &str>,
+    exists: impl Fn(&Path) -> bool,
+) -> Option<String> {
+    if let Err(reason) = root {
+        return Some(reason.to_owned());
+    }
+    let (path, package) = files.iter().find(|(path, _)| !exists(Path::new(path)))?;
+    Some(format!("no {path} here (apt-get install --no-install-recommends {package})"))
+}
+
 /// Disables progress output, which would clutter a log.
 const QUIET: &str = "--quiet=2";
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::packages;
 use super::result::{State, judge};
 use crate::command::{ignored_tests, show};
 use crate::root_access::RootAccess;
@@ -32,11 +33,8 @@ pub fn run(workspace: &Workspace) -> Result<State> {
 }
 
 fn missing(root: bool, exists: impl Fn(&Path) -> bool) -> Option<String> {
-    if !root {
-        return Some("a server with a user of our choice wants root".into());
-    }
-    let (path, package) = PROGRAMS.into_iter().find(|(path, _)| !exists(Path::new(path)))?;
-    Some(format!("no {path} here (apt-get install --no-install-recommends {package})"))
+    let root = if root { Ok(()) } else { Err("a server with a user of our choice wants root") };
+    packages::missing_file(&PROGRAMS, root, exists)
 }
 
 #[cfg(test)]

@@ -60,11 +60,8 @@ pub fn run(run: &Run<'_>) -> Result<State> {
 }
 
 fn missing(root: bool, exists: impl Fn(&Path) -> bool) -> Option<String> {
-    if !root {
-        return Some("libvirt in namespaces of its own wants root".into());
-    }
-    let (path, package) = FILES.into_iter().find(|(path, _)| !exists(Path::new(path)))?;
-    Some(format!("no {path} here (apt-get install --no-install-recommends {package})"))
+    let root = if root { Ok(()) } else { Err("libvirt in namespaces of its own wants root") };
+    packages::missing_file(&FILES, root, exists)
 }
 
 /// Builds a release with its box for each of [`VERSIONS`] and returns the folder of the programs.
