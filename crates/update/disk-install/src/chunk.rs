@@ -1,12 +1,11 @@
 //! The parts that an image is written in, and compared.
 
+use disk_formats::blocks::is_zero;
 use disk_slots::gpt::{HEAD, ImageTable};
 use release::{ChunkedDigest, Digest};
 
 /// Bytes that are written, and later compared, as one. A divisor of the cleared ends.
 pub const CHUNK: usize = ChunkedDigest::CHUNK;
-
-static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// A chunk of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +64,4 @@ impl Content {
     pub fn of(bytes: &[u8]) -> Self {
         if is_zero(bytes) { Self::Zeros } else { Self::Data(Digest::of(bytes)) }
     }
-}
-
-/// Whether a chunk, or a part of one, is zeros.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    ZEROS.get(..bytes.len()).is_some_and(|zeros| zeros == bytes)
 }

@@ -4,8 +4,10 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use disk_formats::blocks::is_zero;
+
 use crate::buffer::AlignedBuffer;
-use crate::chunk::{CHUNK, Content, Range, is_zero};
+use crate::chunk::{CHUNK, Content, Range};
 use crate::copy::{Phase, THREADS};
 use crate::install_error::InstallError;
 use crate::target::Target;
