@@ -56,7 +56,8 @@ const fn outside(network: Ipv4Net) -> Option<AddressMatch> {
 /// host's address; packets from outside keep theirs if they are for `subnet`, this host's own.
 pub fn masquerade_rules(network: Ipv4Net, subnet: Ipv4Net) -> [Rule; 4] {
     let multicast = Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4);
-    let rule = |source, destination, verdict| Rule { chain: Chain::Postrouting, source, destination, verdict };
+    let rule =
+        |source, destination, verdict| Rule { chain: Chain::Postrouting, source, destination, verdict };
     [
         rule(within(network), within(network), Verdict::Return),
         rule(within(network), outside(multicast), Verdict::Masquerade),
@@ -67,6 +68,7 @@ pub fn masquerade_rules(network: Ipv4Net, subnet: Ipv4Net) -> [Rule; 4] {
 
 /// flannel's rules of `-iptables-forward-rules`: Docker sets the policy of the chain to drop.
 pub fn forward_rules(network: Ipv4Net) -> [Rule; 2] {
-    let rule = |source, destination| Rule { chain: Chain::Forward, source, destination, verdict: Verdict::Accept };
+    let rule =
+        |source, destination| Rule { chain: Chain::Forward, source, destination, verdict: Verdict::Accept };
     [rule(within(network), None), rule(None, within(network))]
 }

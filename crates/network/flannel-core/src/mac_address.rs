@@ -84,7 +84,15 @@ mod tests {
             assert_eq!(text.parse(), Ok(address));
         }
         assert_eq!(address.to_string(), "82:4b:b6:2f:54:4e");
-        for text in ["", "82", "82:4b:b6:2f:54", "82:4b:b6:2f:54:4e:00", "82:4b:b6:2f:54:+e", "82-4b:b6:2f:54:4e", "824b.b62f"] {
+        for text in [
+            "",
+            "82",
+            "82:4b:b6:2f:54",
+            "82:4b:b6:2f:54:4e:00",
+            "82:4b:b6:2f:54:+e",
+            "82-4b:b6:2f:54:4e",
+            "824b.b62f",
+        ] {
             assert!(text.parse::<MacAddress>().is_err(), "{text}");
         }
     }

@@ -79,11 +79,15 @@ impl fmt::Display for Change {
             Change::SetNeighbor { address, mac } => {
                 write!(f, "ip neigh replace {address} lladdr {mac} dev $DEV nud permanent")
             }
-            Change::RemoveNeighbor { address, mac } => write!(f, "ip neigh del {address} lladdr {mac} dev $DEV"),
+            Change::RemoveNeighbor { address, mac } => {
+                write!(f, "ip neigh del {address} lladdr {mac} dev $DEV")
+            }
             Change::SetForwarding { mac, host } => {
                 write!(f, "bridge fdb replace {mac} dst {host} dev $DEV self permanent")
             }
-            Change::RemoveForwarding { mac, host } => write!(f, "bridge fdb del {mac} dst {host} dev $DEV self"),
+            Change::RemoveForwarding { mac, host } => {
+                write!(f, "bridge fdb del {mac} dst {host} dev $DEV self")
+            }
             Change::SetPeer { key, peer } => {
                 write!(f, "wg set $DEV peer {key} endpoint {} allowed-ips {}", peer.endpoint, peer.allowed)?;
                 if peer.keepalive > 0 {

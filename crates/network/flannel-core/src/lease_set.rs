@@ -1,0 +1,387 @@
+//! The leases of all hosts, and the kernel entries that they require.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+use ipnet::Ipv4Net;
+
+use crate::{
+    acquire::overlap,
+    backend::Backend,
+    config::NetworkConfig,
+    lease::Lease,
+    tables::{Change, Peer, Route, RouteLink, Step, Tables, steps},
+};
+
+/// Every lease, by its subnet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeaseSet {
+    leases: BTreeMap<Ipv4Net, Lease>,
+}
+
+/// What decides about the entries, other than the leases.
+#[derive(Clone, Debug)]
+pub struct Host<'a> {
+    /// The network.
+    pub config: &'a NetworkConfig,
+    /// How packets leave.
+    pub backend: &'a Backend,
+    /// This host's subnet.
+    pub subnet: Ipv4Net,
+    /// This host's public address.
+    pub public_ip: Ipv4Addr,
+    /// Public addresses that are reached without a gateway.
+    pub direct: &'a BTreeSet<Ipv4Addr>,
+}
+
+/// A lease that leads to no entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ignored {
+    /// Its subnet.
+    pub subnet: Ipv4Net,
+    /// Why, for the log.
+    pub cause: String,
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ignoring subnet {}: {}", self.subnet, self.cause)
+    }
+}
+
+/// The tables that a host has to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The kernel's tables.
+    pub tables: Tables,
+    /// Hosts of the udp backend, by their subnets.
+    pub datagrams: BTreeMap<Ipv4Net, SocketAddrV4>,
+    /// Leases without entries.
+    pub ignored: Vec<Ignored>,
+}
+
+impl LeaseSet {
+    /// All leases at one index replace what was known.
+    pub fn replace(&mut self, leases: impl IntoIterator<Item = Lease>) {
+        self.leases = leases.into_iter().map(|lease| (lease.subnet, lease)).collect();
+    }
+
+    /// A lease was created or changed. An older write than the known one has no effect.
+    pub fn set(&mut self, lease: Lease) {
+        let known = self.leases.get(&lease.subnet);
+        if known.is_none_or(|known| known.modified_index <= lease.modified_index) {
+            self.leases.insert(lease.subnet, lease);
+        }
+    }
+
+    /// The key of a subnet was removed, or its value is no lease any more.
+    pub fn remove(&mut self, subnet: Ipv4Net) {
+        self.leases.remove(&subnet);
+    }
+
+    /// A subnet's lease.
+    pub fn get(&self, subnet: Ipv4Net) -> Option<&Lease> {
+        self.leases.get(&subnet)
+    }
+
+    /// Every lease, by subnet.
+    pub fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values()
+    }
+
+    /// Public addresses of the other hosts whose leases the host's backend uses.
+    pub fn public_addresses<'a>(&'a self, host: &'a Host<'_>) -> impl Iterator<Item = Ipv4Addr> + 'a {
+        self.iter()
+            .filter(|lease| lease.attributes.backend_type == host.backend.lease_type())
+            .map(|lease| lease.attributes.public_ip)
+            .filter(|address| *address != host.public_ip)
+    }
+
+    /// The entries that the leases require at `host`.
+    pub fn desired(&self, host: &Host<'_>) -> Desired {
+        let mut desired = Desired::default();
+        // Newer leases first: of two with the same device, the older one belongs to a host that leased another subnet
+        // since.
+        let mut newest: Vec<&Lease> = self.iter().filter(|lease| lease.subnet != host.subnet).collect();
+        newest.sort_by_key(|lease| std::cmp::Reverse(lease.modified_index));
+        for lease in newest {
+            if let Err(cause) = add(host, lease, &mut desired) {
+                desired.ignored.push(Ignored { subnet: lease.subnet, cause });
+            }
+        }
+        desired.ignored.sort();
+        desired
+    }
+
+    /// The steps from the observed tables to the desired ones.
+    pub fn plan(&self, observed: &Tables, desired: &Tables) -> Vec<Step> {
+        let by_base: BTreeMap<Ipv4Addr, &Lease> =
+            self.iter().map(|lease| (lease.subnet.addr(), lease)).collect();
+        let by_host: BTreeMap<Ipv4Addr, &Lease> =
+            self.iter().map(|lease| (lease.attributes.public_ip, lease)).collect();
+        steps(observed, desired, &|change| {
+            let lease = match change {
+                Change::SetNeighbor { address, .. } | Change::RemoveNeighbor { address, .. } => {
+                    by_base.get(address)
+                }
+                Change::SetForwarding { host, .. } | Change::RemoveForwarding { host, .. } => {
+                    by_host.get(host)
+                }
+                Change::SetPeer { peer, .. } => by_base.get(&peer.allowed.addr()),
+                Change::SetRoute { subnet, .. } | Change::RemoveRoute { subnet, .. } => {
+                    by_base.get(&subnet.addr())
+                }
+                Change::RemovePeer { .. } => None,
+            };
+            reason(change, lease.copied())
+        })
+    }
+}
+
+fn reason(change: &Change, lease: Option<&Lease>) -> String {
+    let removes = matches!(
+        change,
+        Change::RemoveNeighbor { .. }
+            | Change::RemoveForwarding { .. }
+            | Change::RemoveRoute { .. }
+            | Change::RemovePeer { .. }
+    );
+    match (lease, removes) {
+        (Some(lease), false) => format!("lease {} of {}", lease.subnet, lease.attributes.public_ip),
+        (Some(lease), true) => {
+            format!("not required by lease {} of {}", lease.subnet, lease.attributes.public_ip)
+        }
+        (None, _) => "no lease requires it".to_owned(),
+    }
+}
+
+/// Adds the entries of one lease, or says why there are none.
+fn add(host: &Host<'_>, lease: &Lease, desired: &mut Desired) -> Result<(), String> {
+    let (subnet, attributes) = (lease.subnet, &lease.attributes);
+    let public_ip = attributes.public_ip;
+    if *host.backend == Backend::Alloc {
+        return Ok(());
+    }
+    let own_type = host.backend.lease_type();
+    // flannel's udp leases name no type, or `udp`.
+    let same_type =
+        attributes.backend_type == own_type || (own_type.is_empty() && attributes.backend_type == "udp");
+    if !same_type {
+        let own = if own_type.is_empty() { "udp" } else { own_type };
+        return Err(format!("not of backend {own}, type={:?}", attributes.backend_type));
+    }
+    if public_ip == host.public_ip {
+        return Err(format!("its PublicIP {public_ip} is this host's, which leases {}", host.subnet));
+    }
+    if overlap(subnet, host.subnet) {
+        return Err(format!("it overlaps this host's subnet {}", host.subnet));
+    }
+    if !host.config.network.contains(&subnet) {
+        return Err(format!("it is not within the network {}", host.config.network));
+    }
+    let tables = &mut desired.tables;
+    let direct = Route { gateway: Some(public_ip), link: RouteLink::External };
+    match host.backend {
+        Backend::HostGw => {
+            tables.routes.insert(subnet, direct);
+        }
+        Backend::Vxlan(settings) if settings.direct_routing && host.direct.contains(&public_ip) => {
+            tables.routes.insert(subnet, direct);
+        }
+        Backend::Vxlan(_) => {
+            let mac = attributes.vtep_mac().map_err(|error| error.to_string())?;
+            if let Some(other) = tables.forwarding.get(&mac) {
+                return Err(format!("{other} has the same VtepMAC {mac} in a newer lease"));
+            }
+            tables.neighbors.insert(subnet.addr(), mac);
+            tables.forwarding.insert(mac, public_ip);
+            tables.routes.insert(subnet, Route { gateway: Some(subnet.addr()), link: RouteLink::Overlay });
+        }
+        Backend::Wireguard(settings) => {
+            let key = attributes.public_key().map_err(|error| error.to_string())?;
+            if let Some(other) = tables.peers.get(&key) {
+                return Err(format!("{} has the same PublicKey in a newer lease", other.endpoint.ip()));
+            }
+            let endpoint = SocketAddrV4::new(public_ip, settings.port);
+            tables.peers.insert(key, Peer { endpoint, allowed: subnet, keepalive: settings.keepalive });
+            tables.routes.insert(subnet, Route { gateway: None, link: RouteLink::Overlay });
+        }
+        Backend::Udp { port } => {
+            desired.datagrams.insert(subnet, SocketAddrV4::new(public_ip, *port));
+        }
+        Backend::Alloc => {}
+    }
+    Ok(())
+}
+
+/// Whether flanneld owns a route that was observed on the external interface: one that it would set.
+pub fn owns_route(config: &NetworkConfig, subnet: Ipv4Net, route: &Route) -> bool {
+    route.gateway.is_some() && config.network.contains(&subnet) && subnet.prefix_len() == config.subnet_len
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::lease::LeaseAttributes;
+
+    fn leases() -> LeaseSet {
+        let mut set = LeaseSet::default();
+        let lease = |subnet: &str, host: u8, backend_type: &str, backend_data, modified_index| Lease {
+            subnet: subnet.parse().unwrap(),
+            attributes: LeaseAttributes {
+                public_ip: Ipv4Addr::new(192, 168, 0, host),
+                backend_type: backend_type.into(),
+                backend_data,
+            },
+            ttl: None,
+            modified_index,
+        };
+        let mac = |last: u8| json!({ "VtepMAC": format!("02:00:00:00:00:{last:02x}") });
+        set.replace([
+            lease("10.1.1.0/24", 1, "vxlan", mac(1), 1),
+            lease("10.1.2.0/24", 2, "vxlan", mac(2), 2),
+            lease("10.1.3.0/24", 3, "vxlan", mac(3), 3),
+            // Left behind by a host whose address changed.
+            lease("10.1.4.0/24", 4, "vxlan", mac(3), 1),
+            lease("10.1.5.0/24", 5, "vxlan", json!({}), 3),
+            lease("10.1.6.0/24", 6, "host-gw", serde_json::Value::Null, 3),
+            lease("10.1.7.0/24", 1, "vxlan", mac(7), 3),
+            lease("10.1.1.128/25", 8, "vxlan", mac(8), 3),
+            lease("10.2.0.0/24", 9, "vxlan", mac(9), 3),
+            lease("10.1.10.0/24", 10, "", serde_json::Value::Null, 3),
+            lease(
+                "10.1.11.0/24",
+                11,
+                "wireguard",
+                json!({"PublicKey": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}),
+                3,
+            ),
+        ]);
+        set
+    }
+
+    fn desired(set: &LeaseSet, backend: &str, direct: &[u8]) -> Desired {
+        let text = format!(r#"{{"Network":"10.1.0.0/16","Backend":{backend}}}"#);
+        let config = NetworkConfig::parse(&text).unwrap();
+        let backend = Backend::parse(&config, "udp").unwrap();
+        let direct = direct.iter().map(|host| Ipv4Addr::new(192, 168, 0, *host)).collect();
+        set.desired(&Host {
+            config: &config,
+            backend: &backend,
+            subnet: "10.1.1.0/24".parse().unwrap(),
+            public_ip: Ipv4Addr::new(192, 168, 0, 1),
+            direct: &direct,
+        })
+    }
+
+    fn check(backend: &str, direct: &[u8], expected: &[&str]) {
+        let set = leases();
+        let desired = desired(&set, backend, direct);
+        let mut got: Vec<String> = set
+            .plan(&Tables::default(), &desired.tables)
+            .iter()
+            .map(|step| format!("{}  # {}", step.change, step.reason))
+            .collect();
+        got.extend(desired.datagrams.iter().map(|(subnet, host)| format!("{subnet} {host}")));
+        assert_eq!(got, expected, "{backend}");
+    }
+
+    #[test]
+    fn entries_of_each_backend() {
+        check(
+            r#"{"Type":"vxlan"}"#,
+            &[],
+            &[
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip neigh replace 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.3.0/24 of 192.168.0.3",
+                "bridge fdb replace 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "bridge fdb replace 02:00:00:00:00:03 dst 192.168.0.3 dev $DEV self permanent  # lease 10.1.3.0/24 of 192.168.0.3",
+                "ip route replace 10.1.2.0/24 via 10.1.2.0 dev $DEV onlink  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip route replace 10.1.3.0/24 via 10.1.3.0 dev $DEV onlink  # lease 10.1.3.0/24 of 192.168.0.3",
+            ],
+        );
+        check(
+            r#"{"Type":"vxlan","DirectRouting":true}"#,
+            &[3],
+            &[
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip neigh replace 10.1.4.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.4.0/24 of 192.168.0.4",
+                "bridge fdb replace 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "bridge fdb replace 02:00:00:00:00:03 dst 192.168.0.4 dev $DEV self permanent  # lease 10.1.4.0/24 of 192.168.0.4",
+                "ip route replace 10.1.2.0/24 via 10.1.2.0 dev $DEV onlink  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip route replace 10.1.3.0/24 via 192.168.0.3 dev $EXT  # lease 10.1.3.0/24 of 192.168.0.3",
+                "ip route replace 10.1.4.0/24 via 10.1.4.0 dev $DEV onlink  # lease 10.1.4.0/24 of 192.168.0.4",
+            ],
+        );
+        check(
+            r#"{"Type":"host-gw"}"#,
+            &[],
+            &["ip route replace 10.1.6.0/24 via 192.168.0.6 dev $EXT  # lease 10.1.6.0/24 of 192.168.0.6"],
+        );
+        check(
+            r#"{"Type":"wireguard"}"#,
+            &[],
+            &[
+                "wg set $DEV peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= endpoint 192.168.0.11:51820 allowed-ips 10.1.11.0/24  # lease 10.1.11.0/24 of 192.168.0.11",
+                "ip route replace 10.1.11.0/24 dev $DEV  # lease 10.1.11.0/24 of 192.168.0.11",
+            ],
+        );
+        check(r#"{"Type":"udp"}"#, &[], &["10.1.10.0/24 192.168.0.10:8285"]);
+        check(r#"{"Type":"alloc"}"#, &[], &[]);
+    }
+
+    #[test]
+    fn ignored_leases() {
+        let ignored: Vec<String> =
+            desired(&leases(), r#"{"Type":"vxlan"}"#, &[]).ignored.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            ignored,
+            [
+                "ignoring subnet 10.1.1.128/25: it overlaps this host's subnet 10.1.1.0/24",
+                "ignoring subnet 10.1.4.0/24: 192.168.0.3 has the same VtepMAC 02:00:00:00:00:03 in a newer lease",
+                "ignoring subnet 10.1.5.0/24: BackendData.VtepMAC: is missing",
+                "ignoring subnet 10.1.6.0/24: not of backend vxlan, type=\"host-gw\"",
+                "ignoring subnet 10.1.7.0/24: its PublicIP 192.168.0.1 is this host's, which leases 10.1.1.0/24",
+                "ignoring subnet 10.1.10.0/24: not of backend vxlan, type=\"\"",
+                "ignoring subnet 10.1.11.0/24: not of backend vxlan, type=\"wireguard\"",
+                "ignoring subnet 10.2.0.0/24: it is not within the network 10.1.0.0/16",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_changed_device_replaces_its_entries_and_removes_the_old_one() {
+        let mut set = leases();
+        let before = desired(&set, r#"{"Type":"vxlan"}"#, &[]).tables;
+        let mut lease = set.get("10.1.2.0/24".parse().unwrap()).unwrap().clone();
+        lease.attributes.backend_data = json!({ "VtepMAC": "02:00:00:00:00:22" });
+        lease.modified_index = 9;
+        set.set(lease.clone());
+        // A report of an older write comes late.
+        set.set(Lease { modified_index: 2, ..lease });
+        set.remove("10.1.3.0/24".parse().unwrap());
+        set.remove("10.1.4.0/24".parse().unwrap());
+        let after = desired(&set, r#"{"Type":"vxlan"}"#, &[]).tables;
+        let got: Vec<String> = set
+            .plan(&before, &after)
+            .iter()
+            .map(|step| format!("{}  # {}", step.change, step.reason))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:22 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "bridge fdb replace 02:00:00:00:00:22 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip route del 10.1.3.0/24 via 10.1.3.0 dev $DEV onlink  # no lease requires it",
+                "bridge fdb del 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self  # not required by lease 10.1.2.0/24 of 192.168.0.2",
+                "bridge fdb del 02:00:00:00:00:03 dst 192.168.0.3 dev $DEV self  # no lease requires it",
+                "ip neigh del 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV  # no lease requires it",
+            ]
+        );
+    }
+}
