@@ -297,10 +297,10 @@ mod tests {
             r#"{"Type":"vxlan"}"#,
             &[],
             &[
-                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
-                "ip neigh replace 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.3.0/24 of 192.168.0.3",
                 "bridge fdb replace 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
                 "bridge fdb replace 02:00:00:00:00:03 dst 192.168.0.3 dev $DEV self permanent  # lease 10.1.3.0/24 of 192.168.0.3",
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip neigh replace 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.3.0/24 of 192.168.0.3",
                 "ip route replace 10.1.2.0/24 via 10.1.2.0 dev $DEV onlink  # lease 10.1.2.0/24 of 192.168.0.2",
                 "ip route replace 10.1.3.0/24 via 10.1.3.0 dev $DEV onlink  # lease 10.1.3.0/24 of 192.168.0.3",
             ],
@@ -309,10 +309,10 @@ mod tests {
             r#"{"Type":"vxlan","DirectRouting":true}"#,
             &[3],
             &[
-                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
-                "ip neigh replace 10.1.4.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.4.0/24 of 192.168.0.4",
                 "bridge fdb replace 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
                 "bridge fdb replace 02:00:00:00:00:03 dst 192.168.0.4 dev $DEV self permanent  # lease 10.1.4.0/24 of 192.168.0.4",
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:02 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip neigh replace 10.1.4.0 lladdr 02:00:00:00:00:03 dev $DEV nud permanent  # lease 10.1.4.0/24 of 192.168.0.4",
                 "ip route replace 10.1.2.0/24 via 10.1.2.0 dev $DEV onlink  # lease 10.1.2.0/24 of 192.168.0.2",
                 "ip route replace 10.1.3.0/24 via 192.168.0.3 dev $EXT  # lease 10.1.3.0/24 of 192.168.0.3",
                 "ip route replace 10.1.4.0/24 via 10.1.4.0 dev $DEV onlink  # lease 10.1.4.0/24 of 192.168.0.4",
@@ -375,12 +375,12 @@ mod tests {
         assert_eq!(
             got,
             [
-                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:22 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
                 "bridge fdb replace 02:00:00:00:00:22 dst 192.168.0.2 dev $DEV self permanent  # lease 10.1.2.0/24 of 192.168.0.2",
+                "ip neigh replace 10.1.2.0 lladdr 02:00:00:00:00:22 dev $DEV nud permanent  # lease 10.1.2.0/24 of 192.168.0.2",
                 "ip route del 10.1.3.0/24 via 10.1.3.0 dev $DEV onlink  # no lease requires it",
+                "ip neigh del 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV  # no lease requires it",
                 "bridge fdb del 02:00:00:00:00:02 dst 192.168.0.2 dev $DEV self  # not required by lease 10.1.2.0/24 of 192.168.0.2",
                 "bridge fdb del 02:00:00:00:00:03 dst 192.168.0.3 dev $DEV self  # no lease requires it",
-                "ip neigh del 10.1.3.0 lladdr 02:00:00:00:00:03 dev $DEV  # no lease requires it",
             ]
         );
     }

@@ -115,16 +115,15 @@ impl fmt::Display for Route {
     }
 }
 
-/// The steps from `observed` to `desired`, in an order in which no route exists before the entries that it needs, and
-/// none is missing while its subnet is only changed. `reason` explains an entry of a subnet, or of a host that is
-/// known by its VTEP or key only.
+/// The steps from `observed` to `desired`, in an order in which no packet is lost that both would deliver: each entry is
+/// set after those that it refers to, and removed before them. `reasons` explains a change.
 pub fn steps(observed: &Tables, desired: &Tables, reasons: &dyn Fn(&Change) -> String) -> Vec<Step> {
     let mut changes = Vec::new();
-    for (address, mac) in added(&observed.neighbors, &desired.neighbors) {
-        changes.push(Change::SetNeighbor { address: *address, mac: *mac });
-    }
     for (mac, host) in added(&observed.forwarding, &desired.forwarding) {
         changes.push(Change::SetForwarding { mac: *mac, host: *host });
+    }
+    for (address, mac) in added(&observed.neighbors, &desired.neighbors) {
+        changes.push(Change::SetNeighbor { address: *address, mac: *mac });
     }
     for (key, peer) in added(&observed.peers, &desired.peers) {
         changes.push(Change::SetPeer { key: *key, peer: peer.clone() });
@@ -138,11 +137,11 @@ pub fn steps(observed: &Tables, desired: &Tables, reasons: &dyn Fn(&Change) -> S
     for (key, _) in removed(&observed.peers, &desired.peers) {
         changes.push(Change::RemovePeer { key: *key });
     }
-    for (mac, host) in removed(&observed.forwarding, &desired.forwarding) {
-        changes.push(Change::RemoveForwarding { mac: *mac, host: *host });
-    }
     for (address, mac) in removed(&observed.neighbors, &desired.neighbors) {
         changes.push(Change::RemoveNeighbor { address: *address, mac: *mac });
+    }
+    for (mac, host) in removed(&observed.forwarding, &desired.forwarding) {
+        changes.push(Change::RemoveForwarding { mac: *mac, host: *host });
     }
     changes.into_iter().map(|change| Step { reason: reasons(&change), change }).collect()
 }
