@@ -35,7 +35,7 @@ pub use lease_set::{Desired, Host, Ignored, LeaseSet, owns_route};
 pub use limits::{ACQUIRE_ATTEMPTS, LEASE_TTL, RETRY};
 pub use mac_address::{MacAddress, ParseMacError};
 pub use object::ObjectError;
-pub use own_lease::{LeaseNotice, LeaseRequest, OwnLease};
+pub use own_lease::{KeyState, LeaseNotice, LeaseRequest, OwnLease};
 pub use settings::{FLAGS, Invocation, Settings, StoreSettings, settings};
 pub use subnet_file::{SubnetFile, SubnetFileError};
 pub use tables::{Change, Peer, Route, RouteLink, Step, Tables, steps};

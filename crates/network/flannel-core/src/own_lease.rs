@@ -45,6 +45,18 @@ pub enum LeaseRequest {
     Read,
 }
 
+/// What the store has at the key.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs)]
+pub enum KeyState<'a> {
+    Absent,
+    Lease(&'a Lease),
+    /// A value that is no lease.
+    Invalid {
+        modified_index: u64,
+    },
+}
+
 /// A change of the state, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs)]
@@ -135,17 +147,23 @@ impl OwnLease {
         pause
     }
 
-    /// The key as the store has it at `index`, from a watch or a read; none if there is no such key. Older reports
-    /// than what is known have no effect.
-    pub fn observed(&mut self, found: Option<&Lease>, index: u64, now: Duration) -> Option<LeaseNotice> {
+    /// The key as the store has it at `index`, from a watch or a read. Older reports than what is known have no effect.
+    pub fn observed(&mut self, found: KeyState<'_>, index: u64, now: Duration) -> Option<LeaseNotice> {
         if index < self.lease.modified_index {
             return None;
         }
-        let Some(found) = found else {
-            let notice = !matches!(self.state, State::Lost { .. });
-            self.state = State::Lost { create_at: now };
-            return notice.then_some(LeaseNotice::Lost);
-        };
+        match found {
+            KeyState::Absent => {
+                let notice = !matches!(self.state, State::Lost { .. });
+                self.state = State::Lost { create_at: now };
+                notice.then_some(LeaseNotice::Lost)
+            }
+            KeyState::Invalid { modified_index } => Some(self.alter(modified_index, now)),
+            KeyState::Lease(found) => self.observed_lease(found, now),
+        }
+    }
+
+    fn observed_lease(&mut self, found: &Lease, now: Duration) -> Option<LeaseNotice> {
         let own = &self.lease.attributes;
         if found.attributes.public_ip != own.public_ip || own.is_of_another_device(&found.attributes) {
             let holder = found.attributes.public_ip;
@@ -157,14 +175,19 @@ impl OwnLease {
             return None;
         }
         let same = found.attributes == *own;
-        self.lease.modified_index = found.modified_index;
         self.lease.ttl = found.ttl;
-        if same {
-            self.hold(now);
-            return None;
+        if !same {
+            return Some(self.alter(found.modified_index, now));
         }
+        self.lease.modified_index = found.modified_index;
+        self.hold(now);
+        None
+    }
+
+    fn alter(&mut self, modified_index: u64, now: Duration) -> LeaseNotice {
+        self.lease.modified_index = modified_index;
         self.state = State::Altered { write_at: now };
-        Some(LeaseNotice::Altered)
+        LeaseNotice::Altered
     }
 
     fn hold(&mut self, now: Duration) {
@@ -208,7 +231,7 @@ mod tests {
         own.written(9, Some(24 * HOUR), 9 * HOUR);
         assert_eq!(own.next(), Some((10 * HOUR, write(9, true))));
         // The watch reports the own write.
-        assert_eq!(own.observed(Some(&lease(OWN, Some(24 * HOUR), 9)), 9, 9 * HOUR), None);
+        assert_eq!(own.observed(KeyState::Lease(&lease(OWN, Some(24 * HOUR), 9)), 9, 9 * HOUR), None);
         assert_eq!(own.next(), Some((10 * HOUR, write(9, true))));
     }
 
@@ -223,20 +246,20 @@ mod tests {
         let mut own = own(None);
         assert_eq!(own.next(), None);
         // An operator gives it a TTL again.
-        own.observed(Some(&lease(OWN, Some(HOUR), 6)), 6, Duration::ZERO);
+        own.observed(KeyState::Lease(&lease(OWN, Some(HOUR), 6)), 6, Duration::ZERO);
         assert_eq!(own.next(), Some((Duration::ZERO, write(6, true))));
     }
 
     #[test]
     fn a_lost_lease_is_created_again() {
         let mut own = own(Some(24 * HOUR));
-        assert_eq!(own.observed(None, 7, HOUR), Some(LeaseNotice::Lost));
+        assert_eq!(own.observed(KeyState::Absent, 7, HOUR), Some(LeaseNotice::Lost));
         assert_eq!(own.next(), Some((HOUR, LeaseRequest::Create)));
         own.failed(HOUR);
         assert_eq!(own.next(), Some((HOUR + RETRY, LeaseRequest::Create)));
         own.written(8, Some(24 * HOUR), HOUR);
         // A late report of the removal.
-        assert_eq!(own.observed(None, 7, HOUR), None);
+        assert_eq!(own.observed(KeyState::Absent, 7, HOUR), None);
         assert_eq!(own.next(), Some((2 * HOUR, write(8, true))));
     }
 
@@ -244,11 +267,14 @@ mod tests {
     fn a_conflict_ends_with_the_other_lease() {
         let mut own = own(Some(24 * HOUR));
         let other = lease(OTHER, Some(HOUR), 8);
-        assert_eq!(own.observed(Some(&other), 8, HOUR), Some(LeaseNotice::Conflict { holder: OTHER }));
+        assert_eq!(
+            own.observed(KeyState::Lease(&other), 8, HOUR),
+            Some(LeaseNotice::Conflict { holder: OTHER })
+        );
         assert_eq!(own.conflict(), Some(OTHER));
-        assert_eq!(own.observed(Some(&other), 8, HOUR), None);
+        assert_eq!(own.observed(KeyState::Lease(&other), 8, HOUR), None);
         assert_eq!(own.next(), Some((HOUR + CONFLICT_RECHECK, LeaseRequest::Read)));
-        assert_eq!(own.observed(None, 9, 2 * HOUR), Some(LeaseNotice::Lost));
+        assert_eq!(own.observed(KeyState::Absent, 9, 2 * HOUR), Some(LeaseNotice::Lost));
         assert_eq!(own.next(), Some((2 * HOUR, LeaseRequest::Create)));
     }
 
@@ -257,7 +283,10 @@ mod tests {
         let mut own = own(Some(24 * HOUR));
         let mut reservation = lease(OWN, None, 8);
         reservation.attributes.backend_type.clear();
-        assert_eq!(own.observed(Some(&reservation), 8, HOUR), Some(LeaseNotice::Altered));
+        assert_eq!(own.observed(KeyState::Lease(&reservation), 8, HOUR), Some(LeaseNotice::Altered));
         assert_eq!(own.next(), Some((HOUR, write(8, false))));
+        let invalid = KeyState::Invalid { modified_index: 9 };
+        assert_eq!(own.observed(invalid, 9, HOUR), Some(LeaseNotice::Altered));
+        assert_eq!(own.next(), Some((HOUR, write(9, false))));
     }
 }

@@ -118,15 +118,15 @@ impl Host {
                 let (all, now) = network.leases();
                 leases.replace(all);
                 *index = now;
-                own.observed(leases.get(subnet), now, network.now());
+                own.observed(network.read(subnet).0.state(), now, network.now());
             }
-            Report::Event { index: at, subnet: changed, lease } => {
+            Report::Event { index: at, subnet: changed, found } => {
                 *index = at;
                 if let Some(changed) = changed {
                     if changed == subnet {
-                        own.observed(lease.as_ref(), at, network.now());
+                        own.observed(found.state(), at, network.now());
                     }
-                    match lease {
+                    match found.lease() {
                         Some(lease) => leases.set(lease),
                         None => leases.remove(changed),
                     }
@@ -151,7 +151,7 @@ impl Host {
             }
             None => {
                 let (found, index) = network.read(subnet);
-                own.observed(found.as_ref(), index, now);
+                own.observed(found.state(), index, now);
             }
         }
         true

@@ -131,6 +131,7 @@ fn operate(what: u8, network: &mut Network, config: &NetworkConfig, random: &mut
             network.put(subnet, &stranger.to_json(), None, None, Some(LEASE_TTL));
         }
         98 => network.put_junk("junk", "{}"),
+        99 if random.bool() => network.put_junk(&flannel_core::subnet_key(lease.subnet), "{}"),
         _ => network.put_junk("10.0.0.7-24", r#"{"PublicIP":"192.168.0.1"}"#),
     }
 }

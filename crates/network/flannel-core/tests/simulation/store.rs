@@ -5,7 +5,8 @@ use std::time::Duration;
 use etcd_api::{Key, Node, Timestamp};
 use etcd_store::{Command, Delete, Put, Store};
 use flannel_core::{
-    LEASE_TTL, Lease, LeaseAttributes, LeaseKey, LeaseOperation, LeaseRequest, LeaseWrite, subnet_key,
+    KeyState, LEASE_TTL, Lease, LeaseAttributes, LeaseKey, LeaseOperation, LeaseRequest, LeaseWrite,
+    subnet_key,
 };
 use ipnet::Ipv4Net;
 
@@ -20,9 +21,34 @@ pub struct Network {
     pub writes: usize,
 }
 
+/// What a key has: a lease, or the index of a value that is none.
+#[derive(Clone)]
+pub enum Found {
+    Absent,
+    Lease(Lease),
+    Invalid(u64),
+}
+
+impl Found {
+    pub fn state(&self) -> KeyState<'_> {
+        match self {
+            Found::Absent => KeyState::Absent,
+            Found::Lease(lease) => KeyState::Lease(lease),
+            Found::Invalid(modified_index) => KeyState::Invalid { modified_index: *modified_index },
+        }
+    }
+
+    pub fn lease(self) -> Option<Lease> {
+        match self {
+            Found::Lease(lease) => Some(lease),
+            _ => None,
+        }
+    }
+}
+
 /// What a watch of the leases reports.
 pub enum Report {
-    Event { index: u64, subnet: Option<Ipv4Net>, lease: Option<Lease> },
+    Event { index: u64, subnet: Option<Ipv4Net>, found: Found },
     Nothing,
     Cleared,
 }
@@ -49,13 +75,14 @@ impl Network {
             Ok(event) => event.node.nodes,
             Err(_) => Vec::new(),
         };
-        (nodes.iter().filter_map(|node| self.lease(node)).collect(), self.store.index())
+        (nodes.iter().filter_map(|node| self.found(node).lease()).collect(), self.store.index())
     }
 
     /// One lease, and the index.
-    pub fn read(&self, subnet: Ipv4Net) -> (Option<Lease>, u64) {
-        let found = self.store.get(&key(subnet), false).ok();
-        (found.and_then(|event| self.lease(&event.node)), self.store.index())
+    pub fn read(&self, subnet: Ipv4Net) -> (Found, u64) {
+        let found =
+            self.store.get(&key(subnet), false).map_or(Found::Absent, |event| self.found(&event.node));
+        (found, self.store.index())
     }
 
     /// The first change after `index`.
@@ -64,7 +91,7 @@ impl Network {
             Ok(Some(event)) => {
                 let name = String::from_utf8_lossy(event.node.key.name()).into_owned();
                 let subnet = flannel_core::parse_subnet_key(&name);
-                Report::Event { index: event.node.modified_index, subnet, lease: self.lease(&event.node) }
+                Report::Event { index: event.node.modified_index, subnet, found: self.found(&event.node) }
             }
             Ok(None) => Report::Nothing,
             Err(_) => Report::Cleared,
@@ -116,7 +143,7 @@ impl Network {
         prev_index: Option<u64>,
         ttl: Option<Duration>,
     ) -> Option<Lease> {
-        self.write(key(subnet), value, prev_exist, prev_index, ttl).then(|| self.read(subnet).0)?
+        self.write(key(subnet), value, prev_exist, prev_index, ttl).then(|| self.read(subnet).0.lease())?
     }
 
     /// A key that is no lease.
@@ -154,12 +181,17 @@ impl Network {
         self.store.apply(&Command::Delete(delete)).result.is_ok()
     }
 
-    fn lease(&self, node: &Node) -> Option<Lease> {
+    fn found(&self, node: &Node) -> Found {
         let ttl =
             node.expiration.map(|at| Duration::from_secs(at.seconds_left(self.now).max(0).cast_unsigned()));
         let key = String::from_utf8_lossy(node.key.as_bytes()).into_owned();
-        let value = String::from_utf8_lossy(node.value.as_ref()?).into_owned();
-        Lease::parse(LeaseKey { key: &key, value: &value, ttl, modified_index: node.modified_index }).ok()
+        let Some(value) = &node.value else { return Found::Absent };
+        let value = String::from_utf8_lossy(value).into_owned();
+        let modified_index = node.modified_index;
+        match Lease::parse(LeaseKey { key: &key, value: &value, ttl, modified_index }) {
+            Ok(lease) => Found::Lease(lease),
+            Err(_) => Found::Invalid(modified_index),
+        }
     }
 }
 
