@@ -3,6 +3,7 @@
 mod attacks;
 mod boot;
 mod corruption;
+mod flannel;
 mod fleet;
 mod health;
 mod install;
@@ -64,6 +65,7 @@ pub static ALL: &[Scenario] = &[
     attacks::features::FEATURES,
     attacks::host::HOST,
     attacks::loopback::LOOPBACK,
+    flannel::FLANNEL,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

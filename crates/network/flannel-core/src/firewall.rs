@@ -1,5 +1,7 @@
 //! The rules of the packet filter: which packets leave with the host's address, and which are forwarded.
 
+use std::fmt;
+
 use ipnet::Ipv4Net;
 
 /// A chain to which a rule is appended.
@@ -44,6 +46,26 @@ pub struct Rule {
     pub verdict: Verdict,
 }
 
+impl fmt::Display for Rule {
+    /// The rule as arguments of `iptables`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.chain {
+            Chain::Postrouting => "-t nat -A POSTROUTING",
+            Chain::Forward => "-A FORWARD",
+        })?;
+        for (flag, condition) in [("-s", self.source), ("-d", self.destination)] {
+            if let Some(AddressMatch { network, negated }) = condition {
+                write!(f, "{} {flag} {network}", if negated { " !" } else { "" })?;
+            }
+        }
+        f.write_str(match self.verdict {
+            Verdict::Return => " -j RETURN",
+            Verdict::Accept => " -j ACCEPT",
+            Verdict::Masquerade => " -j MASQUERADE --random-fully",
+        })
+    }
+}
+
 const fn within(network: Ipv4Net) -> Option<AddressMatch> {
     Some(AddressMatch { network, negated: false })
 }
@@ -71,4 +93,27 @@ pub fn forward_rules(network: Ipv4Net) -> [Rule; 2] {
     let rule =
         |source, destination| Rule { chain: Chain::Forward, source, destination, verdict: Verdict::Accept };
     [rule(within(network), None), rule(None, within(network))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_flannel_s() {
+        let network = "10.1.0.0/16".parse().unwrap();
+        let masquerade =
+            masquerade_rules(network, "10.1.34.0/24".parse().unwrap()).map(|rule| rule.to_string());
+        assert_eq!(
+            masquerade,
+            [
+                "-t nat -A POSTROUTING -s 10.1.0.0/16 -d 10.1.0.0/16 -j RETURN",
+                "-t nat -A POSTROUTING -s 10.1.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully",
+                "-t nat -A POSTROUTING ! -s 10.1.0.0/16 -d 10.1.34.0/24 -j RETURN",
+                "-t nat -A POSTROUTING ! -s 10.1.0.0/16 -d 10.1.0.0/16 -j MASQUERADE --random-fully",
+            ]
+        );
+        let forward = forward_rules(network).map(|rule| rule.to_string());
+        assert_eq!(forward, ["-A FORWARD -s 10.1.0.0/16 -j ACCEPT", "-A FORWARD -d 10.1.0.0/16 -j ACCEPT"]);
+    }
 }

@@ -62,8 +62,8 @@ impl SubnetFile {
 
 /// The value of a variable in a file of assignments; of several, the last one.
 pub(crate) fn variable_of<'a>(text: &'a str, variable: &str) -> Option<&'a str> {
-    let assignments = text.lines().filter_map(|line| line.trim().split_once('='));
-    assignments.filter(|(name, _)| *name == variable).last().map(|(_, value)| value.trim_matches(['"', '\'']))
+    let mut assignments = text.lines().filter_map(|line| line.trim().split_once('='));
+    assignments.rfind(|(name, _)| *name == variable).map(|(_, value)| value.trim_matches(['"', '\'']))
 }
 
 impl fmt::Display for SubnetFile {

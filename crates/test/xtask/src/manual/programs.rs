@@ -17,13 +17,14 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 25] = [
+pub const PROGRAMS: [Program; 27] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-install", "coreos-install", 8, "install the system to a disk"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
     program("etcd", "etcd", 8, "distributed key-value store"),
     program("etcd-discovery", "etcd-discovery", 8, "discovery service for new etcd clusters"),
     program("etcdctl", "etcdctl", 1, "command-line client of etcd"),
+    program("flanneld", "flanneld", 8, "network fabric for containers: a subnet per host"),
     program("fleetctl", "fleetctl", 1, "command-line client of the cluster manager"),
     program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
     program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
@@ -49,6 +50,7 @@ pub const PROGRAMS: [Program; 25] = [
     ),
     program("locksmithctl", "locksmithd", 1, "command-line client of the reboot lock"),
     program("locksmithd", "locksmithd", 8, "reboot coordinator"),
+    program("mk-docker-opts.sh", "flanneld", 8, "write Docker's options for the subnet of flannel"),
     program("update-agent", "update-agent", 8, "status, slots and manual updates of a machine"),
     program("update_engine", "update-agent", 8, "update daemon"),
     program("update_engine_client", "update-agent", 1, "command-line client of the update daemon"),

@@ -1,0 +1,91 @@
+//! `flanneld -plan`, which changes nothing, and `flanneld -teardown`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use flannel_core::{
+    Acquisition, Backend, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, subnet_key,
+};
+use flannel_network::Network;
+
+use crate::{
+    daemon::data_plane::{DataPlane, external_interface},
+    io::{lease_store::LeaseStore, machine::stable_mac, subnet_file},
+};
+
+/// Prints what a start of the daemon would change: writes to the store, and changes of the kernel's tables.
+pub async fn print(settings: &Settings) -> Result<ExitCode> {
+    let network = Network::open().await.context("cannot open a netlink socket")?;
+    let store = LeaseStore::open(&settings.store)?;
+    let config = store.config().await.context("Couldn't fetch network config")?;
+    let backend = Backend::parse(&config, &settings.default_backend)?;
+    let (external, interfaces) = external_interface(&network, &settings.interface).await?;
+    println!("network   {} in subnets of /{}, backend {backend}", config.network, config.subnet_len);
+    println!("interface {} {}, public address {}", external.name, external.address, external.public_ip);
+    let mut plane = DataPlane { network, external, config, backend, device: None };
+    plane.check(&interfaces)?;
+    let attributes = attributes(&mut plane).await?;
+    let snapshot = store.leases().await.context("cannot read the leases")?;
+    let acquisition = Acquisition {
+        config: &plane.config,
+        attributes: &attributes,
+        previous: subnet_file::read(&settings.subnet_file).map(|file| file.subnet()),
+        leases: &snapshot.leases,
+        failed_attempts: 0,
+    };
+    let writes = acquisition.plan(&mut |below| fastrand::usize(..below))?;
+    writes.iter().for_each(|write| print_write(write, &attributes));
+    let Some(subnet) = writes.last().map(|write| write.subnet) else { return Ok(ExitCode::SUCCESS) };
+    let mut leases = LeaseSet::default();
+    leases.replace(snapshot.leases);
+    let plan = plane.plan(&leases, subnet).await?;
+    for step in &plan.steps {
+        println!("{:9} {}  # {}", "table", step.change, step.reason);
+    }
+    for rule in plane.rules(subnet, settings.ip_masq, settings.forward_rules) {
+        println!("{:9} {}", "rule", rule);
+    }
+    plan.ignored.iter().for_each(|ignored| println!("{ignored}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The value that the lease would have; uses an existing device, and creates none.
+async fn attributes(plane: &mut DataPlane) -> Result<LeaseAttributes> {
+    let public_ip = plane.external.public_ip;
+    let Some(name) = plane.backend.device() else {
+        return Ok(LeaseAttributes::plain(public_ip, plane.backend.lease_type()));
+    };
+    let mac = plane.network.vxlan_mac(&name).await.context("cannot read the vxlan device")?;
+    plane.device = plane.network.index_of(&name).await.context("cannot read the vxlan device")?;
+    println!("device    {name}, {}", if plane.device.is_some() { "exists" } else { "would be created" });
+    Ok(LeaseAttributes::vxlan(public_ip, mac.unwrap_or_else(|| stable_mac(&name, public_ip))))
+}
+
+fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
+    let key = subnet_key(write.subnet);
+    let operation = match write.operation {
+        LeaseOperation::Create => format!("create {key} {}", attributes.to_json()),
+        LeaseOperation::Update { .. } => format!("update {key} {}", attributes.to_json()),
+        LeaseOperation::Delete { .. } => format!("delete {key}"),
+    };
+    println!("{:9} {operation}  # {}", "lease", write.reason);
+}
+
+/// Removes the kernel's objects. The lease remains: the next start leases the same subnet.
+pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
+    let network = Network::open().await.context("cannot open a netlink socket")?;
+    network.remove_rules().await.context("cannot remove the rules of the packet filter")?;
+    let removed = network.remove_devices().await.context("cannot remove the devices")?;
+    removed.iter().for_each(|name| println!("removed {name}"));
+    let store = LeaseStore::open(&settings.store)?;
+    let (external, _) = external_interface(&network, &settings.interface).await?;
+    // Routes of host-gw are not those of a device: the configuration says which ones are flanneld's.
+    let config = store.config().await.context("routes on the external interface remain")?;
+    let backend = Backend::parse(&config, &settings.default_backend)?;
+    let plane = DataPlane { network, external, config, backend, device: None };
+    let steps = LeaseSet::default().plan(&plane.observe().await?, &flannel_core::Tables::default());
+    steps.iter().for_each(|step| println!("{}", step.change));
+    plane.apply(&steps).await;
+    subnet_file::remove(&settings.subnet_file)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,186 @@
+//! flannel: containers of three machines reach each other by their own addresses.
+
+use std::time::Duration;
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::kv::{NODES, SOON};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Context, DEFAULTS, Scenario};
+
+pub const FLANNEL: Scenario = Scenario {
+    name: "flannel",
+    about: "containers of three machines reach each other over vxlan while daemons, stores and machines come and go",
+    nodes: NODES,
+    user_data: Some(include_str!("../user-data/flannel.yaml")),
+    long_on: &[Qemu],
+    run: flannel,
+    ..DEFAULTS
+};
+
+/// Limit for the first lease: the store's cluster forms meanwhile.
+const LEASED: Duration = Duration::from_secs(300);
+
+/// A bridge with the first address of the machine's subnet, and a network namespace on it as container: what Docker
+/// makes of the subnet file.
+const CONTAINER: &str = "\
+set -eu
+. /run/flannel/subnet.env
+address=${FLANNEL_SUBNET%/*}
+ip link add name bridge0 mtu $FLANNEL_MTU type bridge
+ip address add $FLANNEL_SUBNET dev bridge0
+ip link set bridge0 up
+ip netns add container
+ip link add name port0 mtu $FLANNEL_MTU type veth peer name eth0 mtu $FLANNEL_MTU netns container
+ip link set port0 master bridge0 up
+ip -n container link set lo up
+ip -n container address add ${address%.*}.2/${FLANNEL_SUBNET#*/} dev eth0
+ip -n container link set eth0 up
+ip -n container route add default via $address
+";
+
+/// A machine with its subnet.
+struct Host<'a> {
+    machine: Machine<'a>,
+    /// The lease's key: `10.1.34.0-24`.
+    key: String,
+    /// The container's address.
+    container: String,
+}
+
+fn flannel(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let mut hosts = Vec::new();
+    for number in 1..=NODES {
+        hosts.push(lease(context.machine(number))?);
+    }
+    let [one, two, three] = &hosts[..] else { return Ok(()) };
+    expect(one.key != two.key && two.key != three.key && one.key != three.key, "three subnets", &one.key)?;
+    all_pairs(&hosts)?;
+    full_size(one, two)?;
+    drift(one, two)?;
+    restarted_daemon(one, two)?;
+    deleted_lease(one, two)?;
+    store_unavailable(one, two)?;
+    rebooted_machine(three)?;
+    all_pairs(&hosts)
+}
+
+/// Waits for the lease of a machine, and starts a container.
+fn lease(machine: Machine<'_>) -> Result<Host<'_>, Failure> {
+    machine.wait_for_unit("flanneld.service", LEASED)?;
+    let file = machine.read("/run/flannel/subnet.env")?;
+    let subnet = file.lines().find_map(|line| line.strip_prefix("FLANNEL_SUBNET=")).unwrap_or_default();
+    let base = subnet.trim_end_matches(".1/24").to_owned();
+    let expected = format!(
+        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={base}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+    );
+    expect(file == expected, &format!("the subnet file {expected:?}"), &file)?;
+    let options = machine.read("/run/flannel/flannel_docker_opts.env")?;
+    let expected = format!(
+        "DOCKER_OPT_BIP=\"--bip={base}.1/24\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=false\"\nDOCKER_OPT_MTU=\"--mtu=1450\"\n"
+    );
+    expect(options == expected, &format!("Docker's options {expected:?}"), &options)?;
+    start_container(&machine)?;
+    Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
+}
+
+fn start_container(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.write("/tmp/container", CONTAINER.as_bytes())?;
+    machine.succeed("sudo sh /tmp/container").map(drop).map_err(Failure::from)
+}
+
+/// Each container reaches each other one, and sees its address as the source.
+fn all_pairs(hosts: &[Host<'_>]) -> Result<(), Failure> {
+    for from in hosts {
+        for to in hosts {
+            let ping = format!("sudo ip netns exec container ping -c 1 -W 5 {}", to.container);
+            from.machine.wait_until_succeeds(&ping, SOON)?;
+        }
+    }
+    Ok(())
+}
+
+/// The MTU is right: a packet of full size passes in one piece, a larger one does not.
+fn full_size(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
+    let ping = |bytes: u32| format!("sudo ip netns exec container ping -c 1 -W 5 -M do -s {bytes} {}", to.container);
+    from.machine.succeed(&ping(1450 - 28))?;
+    from.machine.fail(&ping(1450 - 27))?;
+    Ok(())
+}
+
+/// What another program removes is set again.
+fn drift(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
+    let subnet = to.key.replace("-24", "/24");
+    let base = to.key.trim_end_matches("-24");
+    let route = format!("ip route show {subnet}");
+    let expected = format!("{subnet} via {base} dev flannel.1 onlink \n");
+    let found = from.machine.succeed(&route)?;
+    expect(found == expected, &format!("the route {expected:?}"), &found)?;
+    for removal in [
+        format!("sudo ip route del {subnet}"),
+        format!("sudo ip neigh del {base} dev flannel.1"),
+        "sudo ip link del flannel.1".to_owned(),
+    ] {
+        from.machine.succeed(&removal)?;
+        from.machine.wait_until_succeeds(&format!("{route} | grep onlink"), SOON)?;
+        let ping = format!("sudo ip netns exec container ping -c 1 -W 5 {}", to.container);
+        from.machine.wait_until_succeeds(&ping, SOON)?;
+    }
+    Ok(())
+}
+
+/// A restart of the daemon, and a killed one, keep device and traffic.
+fn restarted_daemon(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
+    let device = "ip -o link show flannel.1 | cut -d ' ' -f 1,2,17-";
+    let before = from.machine.succeed(device)?;
+    // Not one of 50 packets in 5 s is lost.
+    let ping = format!("sudo ip netns exec container ping -q -c 50 -i 0.1 -W 5 {}", to.container);
+    for action in ["sudo systemctl restart flanneld", "sudo systemctl kill --signal=KILL flanneld"] {
+        let output = from.machine.succeed(&format!("({ping}) & sleep 1; {action}; wait $!"))?;
+        expect(output.contains("50 received"), "no packet lost", &output)?;
+        from.machine.wait_for_unit("flanneld.service", SOON)?;
+        let after = from.machine.succeed(device)?;
+        expect(after == before, &format!("the device {before:?}"), &after)?;
+    }
+    Ok(())
+}
+
+/// The deleted lease is created again with the same subnet.
+fn deleted_lease(one: &Host<'_>, two: &Host<'_>) -> Result<(), Failure> {
+    let key = format!("/coreos.com/network/subnets/{}", one.key);
+    let value = one.machine.succeed(&format!("etcdctl get {key}"))?;
+    two.machine.succeed(&format!("etcdctl rm {key}"))?;
+    let again = one.machine.wait_until_succeeds(&format!("etcdctl get {key}"), SOON)?;
+    expect(again == value, &format!("the lease {value:?}"), &again)?;
+    let ttl = one.machine.succeed(&format!("curl --silent http://127.0.0.1:2379/v2/keys{key} | jq .node.ttl"))?;
+    expect(ttl.trim().parse::<u32>().is_ok_and(|ttl| (86_000..=86_400).contains(&ttl)), "a TTL of a day", &ttl)
+}
+
+/// Without the store, packets pass.
+fn store_unavailable(one: &Host<'_>, two: &Host<'_>) -> Result<(), Failure> {
+    for host in [one, two] {
+        host.machine.succeed("sudo systemctl stop etcd")?;
+    }
+    let ping = format!("sudo ip netns exec container ping -q -c 100 -i 0.1 -W 5 {}", two.container);
+    let output = one.machine.succeed(&ping)?;
+    expect(output.contains("100 received"), "no packet lost", &output)?;
+    for host in [one, two] {
+        host.machine.succeed("sudo systemctl start --no-block etcd")?;
+    }
+    one.machine.wait_until_succeeds("etcdctl get /coreos.com/network/config", SOON)?;
+    Ok(())
+}
+
+/// A machine that loses its power has the same subnet and device address after its boot.
+fn rebooted_machine(host: &Host<'_>) -> Result<(), Failure> {
+    let key = format!("/coreos.com/network/subnets/{}", host.key);
+    let before = host.machine.succeed(&format!("etcdctl get {key}"))?;
+    host.machine.crash()?;
+    host.machine.start()?;
+    host.machine.wait_for_unit("flanneld.service", LEASED)?;
+    let after = host.machine.succeed(&format!("etcdctl get {key}"))?;
+    expect(after == before, &format!("the lease {before:?}"), &after)?;
+    start_container(&host.machine)
+}
