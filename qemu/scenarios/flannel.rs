@@ -104,7 +104,8 @@ fn all_pairs(hosts: &[Host<'_>]) -> Result<(), Failure> {
 
 /// The MTU is right: a packet of full size passes in one piece, a larger one does not.
 fn full_size(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
-    let ping = |bytes: u32| format!("sudo ip netns exec container ping -c 1 -W 5 -M do -s {bytes} {}", to.container);
+    let ping =
+        |bytes: u32| format!("sudo ip netns exec container ping -c 1 -W 5 -M do -s {bytes} {}", to.container);
     from.machine.succeed(&ping(1450 - 28))?;
     from.machine.fail(&ping(1450 - 27))?;
     Ok(())
@@ -154,8 +155,13 @@ fn deleted_lease(one: &Host<'_>, two: &Host<'_>) -> Result<(), Failure> {
     two.machine.succeed(&format!("etcdctl rm {key}"))?;
     let again = one.machine.wait_until_succeeds(&format!("etcdctl get {key}"), SOON)?;
     expect(again == value, &format!("the lease {value:?}"), &again)?;
-    let ttl = one.machine.succeed(&format!("curl --silent http://127.0.0.1:2379/v2/keys{key} | jq .node.ttl"))?;
-    expect(ttl.trim().parse::<u32>().is_ok_and(|ttl| (86_000..=86_400).contains(&ttl)), "a TTL of a day", &ttl)
+    let ttl =
+        one.machine.succeed(&format!("curl --silent http://127.0.0.1:2379/v2/keys{key} | jq .node.ttl"))?;
+    expect(
+        ttl.trim().parse::<u32>().is_ok_and(|ttl| (86_000..=86_400).contains(&ttl)),
+        "a TTL of a day",
+        &ttl,
+    )
 }
 
 /// Without the store, packets pass.
