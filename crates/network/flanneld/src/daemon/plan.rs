@@ -6,23 +6,31 @@ use anyhow::{Context, Result};
 use flannel_core::{
     Acquisition, Backend, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, subnet_key,
 };
-use flannel_network::Network;
+use flannel_network::{Firewall, Network};
 
 use crate::{
     daemon::data_plane::{DataPlane, external_interface},
-    io::{lease_store::LeaseStore, machine::stable_mac, subnet_file},
+    io::{lease_store::LeaseStore, subnet_file},
 };
 
 /// Prints what a start of the daemon would change: writes to the store, and changes of the kernel's tables.
 pub async fn print(settings: &Settings) -> Result<ExitCode> {
-    let network = Network::open().await.context("cannot open a netlink socket")?;
+    let network = Network::open()?;
     let store = LeaseStore::open(&settings.store)?;
     let config = store.config().await.context("Couldn't fetch network config")?;
     let backend = Backend::parse(&config, &settings.default_backend)?;
     let (external, interfaces) = external_interface(&network, &settings.interface).await?;
     println!("network   {} in subnets of /{}, backend {backend}", config.network, config.subnet_len);
     println!("interface {} {}, public address {}", external.name, external.address, external.public_ip);
-    let mut plane = DataPlane { network, external, config, backend, device: None };
+    let mut plane = DataPlane {
+        network,
+        firewall: Firewall::open()?,
+        external,
+        config,
+        backend,
+        device: None,
+        mac: None,
+    };
     plane.check(&interfaces)?;
     let attributes = attributes(&mut plane).await?;
     let snapshot = store.leases().await.context("cannot read the leases")?;
@@ -55,10 +63,10 @@ async fn attributes(plane: &mut DataPlane) -> Result<LeaseAttributes> {
     let Some(name) = plane.backend.device() else {
         return Ok(LeaseAttributes::plain(public_ip, plane.backend.lease_type()));
     };
-    let mac = plane.network.vxlan_mac(&name).await.context("cannot read the vxlan device")?;
-    plane.device = plane.network.index_of(&name).await.context("cannot read the vxlan device")?;
+    let existing = plane.network.existing_vxlan(&name).await.context("cannot read the vxlan device")?;
+    plane.device = existing.map(|device| device.index);
     println!("device    {name}, {}", if plane.device.is_some() { "exists" } else { "would be created" });
-    Ok(LeaseAttributes::vxlan(public_ip, mac.unwrap_or_else(|| stable_mac(&name, public_ip))))
+    Ok(LeaseAttributes::vxlan(public_ip, plane.mac(&name).await?))
 }
 
 fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
@@ -73,8 +81,8 @@ fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
 
 /// Removes the kernel's objects. The lease remains: the next start leases the same subnet.
 pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
-    let network = Network::open().await.context("cannot open a netlink socket")?;
-    network.remove_rules().await.context("cannot remove the rules of the packet filter")?;
+    let network = Network::open()?;
+    Firewall::open()?.remove_rules().await?;
     let removed = network.remove_devices().await.context("cannot remove the devices")?;
     removed.iter().for_each(|name| println!("removed {name}"));
     let store = LeaseStore::open(&settings.store)?;
@@ -82,7 +90,15 @@ pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
     // Routes of host-gw are not those of a device: the configuration says which ones are flanneld's.
     let config = store.config().await.context("routes on the external interface remain")?;
     let backend = Backend::parse(&config, &settings.default_backend)?;
-    let plane = DataPlane { network, external, config, backend, device: None };
+    let plane = DataPlane {
+        network,
+        firewall: Firewall::open()?,
+        external,
+        config,
+        backend,
+        device: None,
+        mac: None,
+    };
     let steps = LeaseSet::default().plan(&plane.observe().await?, &flannel_core::Tables::default());
     steps.iter().for_each(|step| println!("{}", step.change));
     plane.apply(&steps).await;

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use flannel_core::{Backend, Ignored, LeaseRequest, LeaseSet, OwnLease, Rule, Settings, SubnetFile};
-use flannel_network::Network;
+use flannel_network::{Firewall, Network};
 use service::{Stop, notify};
 use tokio::{
     sync::mpsc,
@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     daemon::{
         acquire::{acquire, wait_for_config},
-        data_plane::{DataPlane, external_interface},
+        data_plane::{DataPlane, external_interface, log_interface},
         healthz,
     },
     io::{
@@ -28,10 +28,10 @@ use crate::{
 
 /// Runs until a signal; exits with a failure where a restart is the remedy.
 pub async fn run(settings: &Settings, stop: Stop) -> Result<ExitCode> {
-    let network = Network::open().await.context("cannot open a netlink socket")?;
+    let network = Network::open()?;
     let store = LeaseStore::open(&settings.store)?;
     // Before the configuration is there: an operator sees a wrong interface at the start.
-    external_interface(&network, &settings.interface).await?;
+    log_interface(&external_interface(&network, &settings.interface).await?.0);
     if let Some(address) = settings.healthz {
         healthz::start(address, stop.clone()).await?;
     }
@@ -86,7 +86,15 @@ impl<'a> Daemon<'a> {
         tracing::info!("Found network config - Backend type: {backend}");
         // Again: it may have changed while the daemon waited.
         let (external, interfaces) = external_interface(&network, &settings.interface).await?;
-        let mut plane = DataPlane { network, external, config, backend, device: None };
+        let mut plane = DataPlane {
+            network,
+            firewall: Firewall::open()?,
+            external,
+            config,
+            backend,
+            device: None,
+            mac: None,
+        };
         plane.check(&interfaces).context("Error registering network")?;
         let attributes = plane.create_device().await.context("Error registering network")?;
         let previous = subnet_file::read(&settings.subnet_file);
@@ -96,7 +104,7 @@ impl<'a> Daemon<'a> {
         let subnet = lease.subnet;
         plane.set_address(subnet).await?;
         let rules = plane.rules(subnet, settings.ip_masq, settings.forward_rules);
-        plane.network.ensure_rules(&rules).await.context("cannot set the rules of the packet filter")?;
+        plane.ensure_rules(&rules).await?;
         let mtu = plane.backend.mtu(plane.external.mtu);
         let file = SubnetFile::new(plane.config.network, subnet, mtu, settings.ip_masq);
         match subnet_file::write(&settings.subnet_file, &file) {
@@ -134,7 +142,10 @@ impl<'a> Daemon<'a> {
                     }
                 }
                 answer = answered(&mut pending) => self.answered(answer),
-                Some(()) = changes.recv() => reconcile_due = reconcile_due.min(Instant::now() + SETTLE),
+                changed = changes.next(self.plane.device) => {
+                    changed.context("cannot watch the kernel's tables")?;
+                    reconcile_due = reconcile_due.min(Instant::now() + SETTLE);
+                }
                 () = sleep_until(rules_due) => {
                     rules_due = Instant::now() + self.settings.rules_interval;
                     self.keep_rules().await;
@@ -225,10 +236,10 @@ impl<'a> Daemon<'a> {
     }
 
     async fn keep_rules(&mut self) {
-        match self.plane.network.ensure_rules(&self.rules).await {
+        match self.plane.ensure_rules(&self.rules).await {
             Ok(true) => tracing::info!("the rules of the packet filter were missing or changed: set again"),
             Ok(false) => {}
-            Err(error) => tracing::error!("cannot set the rules of the packet filter: {error}"),
+            Err(error) => tracing::error!("{error:#}"),
         }
     }
 
@@ -287,7 +298,7 @@ impl<'a> Daemon<'a> {
     /// Gives the subnet up that another host has, unless containers use it; true if it was.
     async fn release(&mut self) -> Result<bool> {
         let subnet = self.own.lease().subnet;
-        let interfaces = self.plane.network.interfaces().await.context("cannot list the interfaces")?;
+        let interfaces = self.plane.network.interfaces().await?;
         let bridges: Vec<_> = interfaces.into_iter().map(|one| (one.name, one.addresses)).collect();
         if machine::is_in_use(subnet, &bridges) && !self.settings.force_release {
             return Ok(false);

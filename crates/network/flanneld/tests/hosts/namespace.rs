@@ -19,7 +19,7 @@ impl Namespace {
     pub fn create(label: &str) -> Option<Namespace> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("flannel-{}-{number}-{label}", std::process::id());
+        let name = format!("lab-{}-{number}-{label}", std::process::id());
         let created = Command::new("ip").args(["netns", "add", &name]).stderr(Stdio::null()).status();
         let namespace = created.is_ok_and(|status| status.success()).then_some(Namespace { name })?;
         namespace.ip("link set lo up");

@@ -54,7 +54,8 @@ impl Store {
 
     /// Closes the port. Keys remain.
     pub fn stop(&mut self) {
-        self.running = None;
+        let running = self.running.take().unwrap();
+        self.runtime.block_on(running.stop(Duration::ZERO));
     }
 
     /// Opens the port again.

@@ -1,0 +1,140 @@
+//! Peers as attributes, in both directions.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+};
+
+use flannel_core::{Peer, WireguardKey};
+use ipnet::Ipv4Net;
+use netlink_packet_wireguard::{
+    WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardPeer,
+    WireguardPeerAttribute, WireguardPeerFlags,
+};
+
+/// The peer, which replaces one with the same key.
+pub fn message(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
+    let allowed = WireguardAllowedIp(vec![
+        WireguardAllowedIpAttr::Family(WireguardAddressFamily::Ipv4),
+        WireguardAllowedIpAttr::IpAddr(IpAddr::V4(peer.allowed.network())),
+        WireguardAllowedIpAttr::Cidr(peer.allowed.prefix_len()),
+    ]);
+    WireguardPeer(vec![
+        WireguardPeerAttribute::PublicKey(key.0),
+        WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
+        WireguardPeerAttribute::Endpoint(SocketAddr::V4(peer.endpoint)),
+        WireguardPeerAttribute::PersistentKeepalive(peer.keepalive),
+        WireguardPeerAttribute::AllowedIps(vec![allowed]),
+    ])
+}
+
+/// The removal of a peer, which may be absent.
+pub fn removal(key: &WireguardKey) -> WireguardPeer {
+    let flags = WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe);
+    WireguardPeer(vec![WireguardPeerAttribute::PublicKey(key.0), flags])
+}
+
+/// What no lease has: a peer in another form than flannel's has it, so that it is replaced or removed.
+const OTHER: Peer = Peer {
+    endpoint: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+    allowed: Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0),
+    keepalive: 0,
+};
+
+#[derive(Default)]
+struct Parts {
+    endpoint: Option<SocketAddr>,
+    keepalive: u16,
+    allowed: Vec<Option<Ipv4Net>>,
+}
+
+/// The peers in the attributes of a device. Those with many allowed addresses come in parts.
+pub fn read(attributes: Vec<WireguardAttribute>) -> Vec<(WireguardKey, Peer)> {
+    let mut peers: BTreeMap<WireguardKey, Parts> = BTreeMap::new();
+    let messages = attributes.into_iter().filter_map(|attribute| match attribute {
+        WireguardAttribute::Peers(peers) => Some(peers),
+        _ => None,
+    });
+    for WireguardPeer(attributes) in messages.flatten() {
+        let key = attributes.iter().find_map(|attribute| match attribute {
+            WireguardPeerAttribute::PublicKey(key) => Some(WireguardKey(*key)),
+            _ => None,
+        });
+        let Some(key) = key else { continue };
+        let parts = peers.entry(key).or_default();
+        for attribute in attributes {
+            match attribute {
+                WireguardPeerAttribute::Endpoint(endpoint) => parts.endpoint = Some(endpoint),
+                WireguardPeerAttribute::PersistentKeepalive(seconds) => parts.keepalive = seconds,
+                WireguardPeerAttribute::AllowedIps(allowed) => {
+                    parts.allowed.extend(allowed.iter().map(network))
+                }
+                _ => (),
+            }
+        }
+    }
+    peers.into_iter().map(|(key, parts)| (key, parts.peer().unwrap_or(OTHER))).collect()
+}
+
+fn network(allowed: &WireguardAllowedIp) -> Option<Ipv4Net> {
+    let (mut address, mut prefix) = (None, None);
+    for attribute in &allowed.0 {
+        match attribute {
+            WireguardAllowedIpAttr::IpAddr(IpAddr::V4(is)) => address = Some(*is),
+            WireguardAllowedIpAttr::Cidr(is) => prefix = Some(*is),
+            _ => (),
+        }
+    }
+    Ipv4Net::new(address?, prefix?).ok()
+}
+
+impl Parts {
+    fn peer(self) -> Option<Peer> {
+        let Some(SocketAddr::V4(endpoint)) = self.endpoint else { return None };
+        let [Some(allowed)] = self.allowed[..] else { return None };
+        Some(Peer { endpoint, allowed, keepalive: self.keepalive })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{Emitable, NlaBuffer, Parseable};
+
+    use super::*;
+
+    fn peer() -> Peer {
+        let endpoint = "192.168.0.2:51820".parse().unwrap();
+        Peer { endpoint, allowed: "10.1.45.0/24".parse().unwrap(), keepalive: 25 }
+    }
+
+    /// The attribute after it was bytes.
+    fn transferred(peers: Vec<WireguardPeer>) -> WireguardAttribute {
+        let attribute = WireguardAttribute::Peers(peers);
+        let mut bytes = vec![0; attribute.buffer_len()];
+        attribute.emit(&mut bytes);
+        WireguardAttribute::parse(&NlaBuffer::new_checked(&bytes[..]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_sent_is_read() {
+        let keys = [WireguardKey([1; 32]), WireguardKey([2; 32])];
+        let sent = keys.iter().map(|key| message(key, &peer())).collect();
+        assert_eq!(read(vec![transferred(sent)]), keys.map(|key| (key, peer())));
+    }
+
+    #[test]
+    fn other_peers() {
+        let key = WireguardKey([1; 32]);
+        let check = |parts: Vec<WireguardPeer>| {
+            assert_eq!(read(parts.into_iter().map(|part| transferred(vec![part])).collect()), [(key, OTHER)]);
+        };
+        check(vec![removal(&key)]);
+        // A second network, in a part of its own.
+        let mut second = peer();
+        second.allowed = "10.1.46.0/24".parse().unwrap();
+        check(vec![message(&key, &peer()), message(&key, &second)]);
+        let mut ipv6 = message(&key, &peer());
+        ipv6.0.push(WireguardPeerAttribute::Endpoint("[::1]:51820".parse().unwrap()));
+        check(vec![ipv6]);
+    }
+}
