@@ -152,7 +152,7 @@ fn settle(hosts: &mut [Host], network: &mut Network, config: &NetworkConfig) {
         if !active {
             break;
         }
-        assert!(round < 50, "the hosts write for ever");
+        assert!(round < 50, "the hosts do not settle");
     }
     hosts.iter_mut().for_each(|host| host.reconcile(config));
 }

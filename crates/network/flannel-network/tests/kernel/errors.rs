@@ -71,6 +71,25 @@ fn the_capability_is_missing() {
 }
 
 #[test]
+fn a_closed_socket_acknowledges_nothing() {
+    test("a_closed_socket_acknowledges_nothing", async |_| {
+        // The task that reads the socket ends with its runtime.
+        let open = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _within = runtime.enter();
+            Network::open().unwrap()
+        };
+        let network = std::thread::spawn(open).join().unwrap();
+        let change = Change::RemoveNeighbor { address: address(9), mac: MacAddress([2; 6]) };
+        let step = Step { change, reason: String::new() };
+        let failed = network.apply(Links { overlay: Some(1), external: 1 }, &[step]).await;
+        assert_eq!(chain(&failed[0].1), "the netlink socket is closed");
+        let error = network.interfaces().await.unwrap_err();
+        assert_eq!(chain(&error), "cannot list the kernel's links: the netlink socket is closed");
+    });
+}
+
+#[test]
 fn a_removed_device() {
     test("a_removed_device", async |lab| {
         let network = lab.one.network();

@@ -7,7 +7,7 @@ use flannel_core::{Rule, forward_rules, masquerade_rules};
 use flannel_network::{Firewall, FirewallOutcome};
 use ipnet::Ipv4Net;
 
-use crate::lab::{Lab, address, has, skipped, test};
+use crate::lab::{Lab, Namespace, address, has, skipped, test};
 
 fn rules(network: &str) -> Vec<Rule> {
     let network: Ipv4Net = network.parse().unwrap();
@@ -160,6 +160,51 @@ fn dockers_policy() {
         firewall.remove_rules().await.unwrap();
         let listed = iptables(lab, "DOCKER-USER");
         assert_eq!(listed, "-N DOCKER-USER\n-A DOCKER-USER -s 10.1.0.0/16 -j ACCEPT\n");
+    });
+}
+
+#[test]
+fn forwarded_packets_pass_dockers_policy() {
+    if !has("iptables-nft", "--version") {
+        return skipped("forwarded_packets_pass_dockers_policy", "needs `iptables-nft`");
+    }
+    test("forwarded_packets_pass_dockers_policy", async |lab| {
+        let container = Namespace::create().unwrap();
+        lab.one.connect("c0", &container);
+        lab.one.ip("address add 10.1.0.1/24 dev c0");
+        lab.one.ip("link set c0 up");
+        lab.one.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        container.ip("address add 10.1.0.2/24 dev c0");
+        container.ip("link set c0 up");
+        container.ip("route add default via 10.1.0.1");
+        lab.two.ip("route add 10.1.0.0/24 via 192.168.77.1");
+        let receiver = container.run(|| UdpSocket::bind(("10.1.0.2", 7)).unwrap());
+        receiver.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let sender = lab.two.run(|| UdpSocket::bind((address(2), 0)).unwrap());
+        // Packets have numbers: an earlier one may arrive late.
+        let number = std::cell::Cell::new(0_u16);
+        let arrives = |attempts| {
+            let first = number.get() + 1;
+            (0..attempts).any(|_| {
+                number.set(number.get() + 1);
+                sender.send_to(&number.get().to_be_bytes(), "10.1.0.2:7").unwrap();
+                let mut received = [0; 2];
+                let mut receive = || receiver.recv(&mut received).map(|_| u16::from_be_bytes(received));
+                std::iter::from_fn(|| receive().ok()).any(|received| received >= first)
+            })
+        };
+        assert!(arrives(50));
+        lab.one.output("iptables-nft", "-P FORWARD DROP");
+        assert!(!arrives(5));
+        let firewall = firewall(lab);
+        let rules = rules("10.1.0.0/16");
+        check(&firewall, &rules, FirewallOutcome::Ensured).await;
+        assert!(arrives(50));
+        // An accept of flannel's table alone would not suffice.
+        lab.one.output("iptables-nft", "-F FORWARD");
+        assert!(!arrives(5));
+        check(&firewall, &rules, FirewallOutcome::Ensured).await;
+        assert!(arrives(50));
     });
 }
 

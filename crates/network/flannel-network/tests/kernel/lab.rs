@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Namespace(File);
 
 impl Namespace {
-    fn create() -> io::Result<Self> {
+    pub fn create() -> io::Result<Self> {
         let created = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
@@ -65,6 +65,12 @@ impl Namespace {
     pub fn index(&self, device: &str) -> u32 {
         let listed = self.ip(&format!("-o link show dev {device}"));
         listed.split(':').next().unwrap().parse().unwrap()
+    }
+
+    /// Connects device `name` to one of the same name in `other`.
+    pub fn connect(&self, name: &str, other: &Namespace) {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), other.0.as_raw_fd());
+        self.ip(&format!("link add {name} type veth peer name {name} netns {path}"));
     }
 
     /// Configures `eth0`.
@@ -123,8 +129,7 @@ pub fn test(name: &str, body: impl AsyncFnOnce(&Lab) + Send) {
         return skipped(name, &reason);
     }
     let lab = Lab { one: Namespace::create().unwrap(), two: Namespace::create().unwrap() };
-    let peer = format!("/proc/{}/fd/{}", std::process::id(), lab.two.0.as_raw_fd());
-    lab.one.ip(&format!("link add eth0 type veth peer name eth0 netns {peer}"));
+    lab.one.connect("eth0", &lab.two);
     lab.one.configure(1);
     lab.two.configure(2);
     lab.one.run(|| {
