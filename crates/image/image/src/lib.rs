@@ -6,7 +6,6 @@
 //! or paths into an image.
 
 mod arguments_area;
-mod beneath;
 mod boot_image;
 pub mod build;
 mod built;

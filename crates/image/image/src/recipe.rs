@@ -8,7 +8,8 @@ macro_rules! sources {
 }
 
 /// Trees of packages.
-pub const UNPACKING: &str = sources!("unpack" "unpack/status" "beneath" "kernel" "tree");
+pub const UNPACKING: &str =
+    sources!("unpack" "unpack/status" "../../../base/beneath/src/lib" "kernel" "tree");
 pub const COMPOSING: &str = sources!("system" "crates" "kernel" "sbom" "sbom/components" "sbom/cyclonedx" "sbom/spdx" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hash tree, and the disk.

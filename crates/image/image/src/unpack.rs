@@ -15,12 +15,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use beneath::TreeRoot;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use sandbox::NAME_SERVERS;
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use crate::beneath::TreeRoot;
 use crate::fetch::{DebCache, hex};
 use crate::lock::Package;
 

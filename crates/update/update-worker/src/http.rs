@@ -4,7 +4,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::limits::{CONNECT_TIMEOUT, EXCERPT, MAX_REDIRECTS, MIN_RATE, REQUEST_TIMEOUT};
@@ -159,17 +159,23 @@ pub fn redact_url(url: &str) -> String {
     }
 }
 
-/// The system's certificate authorities. Without them only plain HTTP works.
+/// The system's certificate authorities: none if there is no such file.
 #[must_use]
-pub fn tls_config() -> TlsConfig {
+pub fn system_certificates() -> Vec<Certificate<'static>> {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES.to_owned());
     let pem = std::fs::read(&path).unwrap_or_default();
     let certificates = parse_pem(&pem).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     });
+    certificates.collect()
+}
+
+/// Trusts the system's certificate authorities. Without them only plain HTTP works.
+#[must_use]
+pub fn tls_config() -> TlsConfig {
     TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(certificates.collect())))
+        .root_certs(RootCerts::Specific(Arc::new(system_certificates())))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build()
 }

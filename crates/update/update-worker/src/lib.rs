@@ -19,7 +19,7 @@ mod transfers;
 mod unpacker;
 
 pub use child::run;
-pub use http::{HttpError, redact_url, tls_config};
+pub use http::{HttpError, redact_url, system_certificates, tls_config};
 pub use limits::MIN_RATE;
 pub use message::WORKER_NAME;
 pub use process::{Isolation, WorkerError};

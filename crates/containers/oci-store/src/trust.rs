@@ -1,0 +1,106 @@
+//! The keys of a machine: `DIRECTORY/PREFIX/*.pub`, where PREFIX is the beginning of an image's name. On a node the
+//! directory is `/etc/rkt/trustedkeys/prefix.d`, and `quay.io/coreos/team.pub` is trusted for all of `quay.io/coreos`.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use oci_image::Reference;
+use oci_image::signature::{KeyError, Trust, prefixes};
+
+const MAX_KEY: u64 = 16 << 10;
+const MAX_KEYS: usize = 256;
+const EXTENSION: &str = "pub";
+
+/// Which images are accepted.
+#[derive(Clone, Copy)]
+pub enum TrustPolicy<'a> {
+    /// Those that one of these keys signed.
+    Require(&'a Trust),
+    /// All of them: `--insecure-options=image`.
+    Insecure,
+}
+
+/// Why keys cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
+pub enum TrustStoreError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("more than {MAX_KEYS} keys in {0}")]
+    Many(PathBuf),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Reads the keys that are trusted for an image.
+///
+/// # Errors
+/// A key cannot be read, or is none.
+pub fn read_trust(directory: &Path, name: &Reference) -> Result<Trust, TrustStoreError> {
+    let mut trust = Trust::default();
+    for prefix in prefixes(name) {
+        let folder = directory.join(&prefix);
+        let failed = |source| TrustStoreError::Read { path: folder.clone(), source };
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                break;
+            }
+            Err(source) => return Err(failed(source)),
+        };
+        let mut keys = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) && !path.is_dir() {
+                keys.push(path);
+            }
+            if keys.len() > MAX_KEYS {
+                return Err(TrustStoreError::Many(folder));
+            }
+        }
+        keys.sort();
+        for path in keys {
+            let mut text = String::new();
+            let read = File::open(&path).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
+            read.map_err(|source| TrustStoreError::Read { path: path.clone(), source })?;
+            trust.add(&prefix, &path.display().to_string(), &text)?;
+        }
+    }
+    Ok(trust)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_image::Digest;
+    use oci_image::signature::Signatures;
+
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+    #[test]
+    fn keys_are_read_along_the_name() {
+        let check = |files: &[(&str, &str)], expected: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            for (path, text) in files {
+                let path = folder.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            let name: Reference = "quay.io/coreos/etcd:v3".parse().unwrap();
+            let result = match read_trust(folder.path(), &name) {
+                Ok(trust) => {
+                    trust.verify(&name, Digest::of(b""), &Signatures::default()).unwrap_err().to_string()
+                }
+                Err(error) => error.to_string(),
+            };
+            assert!(result.contains(expected), "{files:?}: {result}");
+        };
+        check(&[], "no key is trusted");
+        check(&[("quay.io/a.pub", KEY)], "has no signature");
+        check(&[("quay.io/coreos/etcd/a.pub", KEY)], "has no signature");
+        check(&[("quay.io/core/a.pub", KEY)], "no key is trusted");
+        check(&[("quay.io/a.txt", KEY)], "no key is trusted");
+        check(&[("quay.io/coreos/a.pub", "nonsense")], "quay.io/coreos/a.pub: ");
+    }
+}
