@@ -22,7 +22,7 @@ pub const VAGRANT: &str = "vagrant/all";
 /// A plug-in has no program.
 pub const VAGRANT_LIBVIRT: &str = "/var/lib/dpkg/info/vagrant-libvirt.list";
 
-const NEEDS: [Need; 24] = [
+const NEEDS: [Need; 27] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
@@ -33,6 +33,9 @@ const NEEDS: [Need; 24] = [
     Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },
     Need { program: "unshare", package: "util-linux", steps: &["tests", "image"] },
     Need { program: "ip", package: "iproute2", steps: &["tests"] },
+    Need { program: "nft", package: "nftables", steps: &["tests"] },
+    Need { program: "iptables-nft", package: "iptables", steps: &["tests"] },
+    Need { program: "docker-registry", package: "docker-registry", steps: &["tests"] },
     Need { program: "ssh-keygen", package: "openssh-client", steps: &["tests", "ssh"] },
     Need { program: "sshd", package: "openssh-server", steps: &["ssh"] },
     Need { program: "softhsm2-util", package: "softhsm2", steps: &["tests"] },
