@@ -66,6 +66,7 @@ pub static ALL: &[Scenario] = &[
     attacks::host::HOST,
     attacks::loopback::LOOPBACK,
     flannel::FLANNEL,
+    flannel::DOCKER,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

@@ -19,6 +19,20 @@ pub const FLANNEL: Scenario = Scenario {
     ..DEFAULTS
 };
 
+pub const DOCKER: Scenario = Scenario {
+    name: "docker-flannel",
+    about: "Docker of three machines uses flannel's subnets, and its containers reach each other by their own addresses",
+    nodes: NODES,
+    user_data: Some(include_str!("../user-data/flannel.yaml")),
+    on: &[Qemu],
+    long_on: &[Qemu],
+    run: docker,
+    ..DEFAULTS
+};
+
+/// Limit for Docker's first start on an emulated machine.
+const DOCKER_STARTED: Duration = Duration::from_secs(600);
+
 /// Limit for the first lease: the store's cluster forms meanwhile.
 const LEASED: Duration = Duration::from_secs(300);
 
@@ -69,6 +83,13 @@ fn flannel(context: &Context<'_>) -> Result<(), Failure> {
 
 /// Waits for the lease of a machine, and starts a container.
 fn lease(machine: Machine<'_>) -> Result<Host<'_>, Failure> {
+    let base = subnet(&machine)?;
+    start_container(&machine)?;
+    Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
+}
+
+/// Waits for the lease of a machine, and compares the files that tell of it; the first three bytes of its addresses.
+fn subnet(machine: &Machine<'_>) -> Result<String, Failure> {
     machine.wait_for_unit("flanneld.service", LEASED)?;
     let file = machine.read("/run/flannel/subnet.env")?;
     let subnet = file.lines().find_map(|line| line.strip_prefix("FLANNEL_SUBNET=")).unwrap_or_default();
@@ -77,13 +98,13 @@ fn lease(machine: Machine<'_>) -> Result<Host<'_>, Failure> {
         "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={base}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
     );
     expect(file == expected, &format!("the subnet file {expected:?}"), &file)?;
+    machine.wait_for_unit("flannel-docker-opts.service", SOON)?;
     let options = machine.read("/run/flannel/flannel_docker_opts.env")?;
     let expected = format!(
         "DOCKER_OPT_BIP=\"--bip={base}.1/24\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=false\"\nDOCKER_OPT_MTU=\"--mtu=1450\"\n"
     );
     expect(options == expected, &format!("Docker's options {expected:?}"), &options)?;
-    start_container(&machine)?;
-    Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
+    Ok(base)
 }
 
 fn start_container(machine: &Machine<'_>) -> Result<(), Failure> {
@@ -189,4 +210,40 @@ fn rebooted_machine(host: &Host<'_>) -> Result<(), Failure> {
     let after = host.machine.succeed(&format!("etcdctl get {key}"))?;
     expect(after == before, &format!("the lease {before:?}"), &after)?;
     start_container(&host.machine)
+}
+
+fn docker(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let mut hosts = Vec::new();
+    for number in 1..=NODES {
+        let machine = context.machine(number);
+        let base = subnet(&machine)?;
+        // Its start loads the image.
+        machine.succeed("sudo systemctl start --no-block docker.service")?;
+        machine.wait_for_unit("docker.service", DOCKER_STARTED)?;
+        machine.succeed("docker run --pull never --detach --name app busybox sleep 1000000")?;
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}";
+        let addresses = machine.succeed(&format!("docker inspect --format '{format}' app"))?;
+        expect(addresses == format!("{base}.2 {base}.1\n"), "addresses of the lease", &addresses)?;
+        let mtu = machine.succeed("docker exec app cat /sys/class/net/eth0/mtu")?;
+        expect(mtu == "1450\n", "the MTU of the lease", &mtu)?;
+        hosts.push((machine, format!("{base}.2")));
+    }
+    reach(&hosts)?;
+    // Docker writes its rules anew, with a policy that drops forwarded packets.
+    let (machine, _) = &hosts[0];
+    machine.succeed("sudo systemctl restart --no-block docker.service")?;
+    machine.wait_until_succeeds("docker start app", DOCKER_STARTED)?;
+    machine.succeed("sudo iptables -S FORWARD | grep -- '-P FORWARD DROP'")?;
+    reach(&hosts)
+}
+
+/// Each container reaches each other one.
+fn reach(hosts: &[(Machine<'_>, String)]) -> Result<(), Failure> {
+    for (machine, _) in hosts {
+        for (_, address) in hosts {
+            machine.wait_until_succeeds(&format!("docker exec app ping -c 1 -W 5 {address}"), SOON)?;
+        }
+    }
+    Ok(())
 }
