@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use anyhow::{Context, Result, bail};
 use flannel_core::{
     Backend, ExternalInterface, Host, Ignored, Interface, InterfaceChoice, LeaseAttributes, LeaseSet,
-    MacAddress, NetworkConfig, Rule, Step, Tables, VxlanDevice, check_overlap, forward_rules,
+    MacAddress, NetworkConfig, Rule, Settings, Step, Tables, VxlanDevice, check_overlap, forward_rules,
     masquerade_rules, owns_route,
 };
 use flannel_network::{Firewall, FirewallOutcome, Links, Network, Outcome};
@@ -54,6 +54,19 @@ pub fn log_interface(external: &ExternalInterface) {
 }
 
 impl DataPlane {
+    /// The objects of a configuration, none of which is created yet, and all interfaces.
+    pub async fn open(
+        network: Network,
+        settings: &Settings,
+        config: NetworkConfig,
+    ) -> Result<(DataPlane, Vec<Interface>)> {
+        let backend = Backend::parse(&config, &settings.default_backend).context("Error fetching backend")?;
+        let (external, interfaces) = external_interface(&network, &settings.interface).await?;
+        let firewall = Firewall::open()?;
+        let plane = DataPlane { network, firewall, external, config, backend, device: None, mac: None };
+        Ok((plane, interfaces))
+    }
+
     /// Refuses what cannot work before anything is changed.
     pub fn check(&self, interfaces: &[Interface]) -> Result<()> {
         check_overlap(self.config.network, &self.external, interfaces)?;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use flannel_core::{
-    Acquisition, Backend, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, subnet_key,
+    Acquisition, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, subnet_key,
 };
 use flannel_network::{Firewall, Network};
 
 use crate::{
-    daemon::data_plane::{DataPlane, external_interface},
+    daemon::data_plane::DataPlane,
     io::{lease_store::LeaseStore, subnet_file},
 };
 
@@ -18,19 +18,10 @@ pub async fn print(settings: &Settings) -> Result<ExitCode> {
     let network = Network::open()?;
     let store = LeaseStore::open(&settings.store)?;
     let config = store.config().await.context("Couldn't fetch network config")?;
-    let backend = Backend::parse(&config, &settings.default_backend)?;
-    let (external, interfaces) = external_interface(&network, &settings.interface).await?;
-    println!("network   {} in subnets of /{}, backend {backend}", config.network, config.subnet_len);
+    let (mut plane, interfaces) = DataPlane::open(network, settings, config).await?;
+    let (network, external) = (&plane.config.network, &plane.external);
+    println!("network   {network} in subnets of /{}, backend {}", plane.config.subnet_len, plane.backend);
     println!("interface {} {}, public address {}", external.name, external.address, external.public_ip);
-    let mut plane = DataPlane {
-        network,
-        firewall: Firewall::open()?,
-        external,
-        config,
-        backend,
-        device: None,
-        mac: None,
-    };
     plane.check(&interfaces)?;
     let attributes = attributes(&mut plane).await?;
     let snapshot = store.leases().await.context("cannot read the leases")?;
@@ -86,19 +77,9 @@ pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
     let removed = network.remove_devices().await.context("cannot remove the devices")?;
     removed.iter().for_each(|name| println!("removed {name}"));
     let store = LeaseStore::open(&settings.store)?;
-    let (external, _) = external_interface(&network, &settings.interface).await?;
     // Routes of host-gw are not those of a device: the configuration says which ones are flanneld's.
     let config = store.config().await.context("routes on the external interface remain")?;
-    let backend = Backend::parse(&config, &settings.default_backend)?;
-    let plane = DataPlane {
-        network,
-        firewall: Firewall::open()?,
-        external,
-        config,
-        backend,
-        device: None,
-        mac: None,
-    };
+    let (plane, _) = DataPlane::open(network, settings, config).await?;
     let steps = LeaseSet::default().plan(&plane.observe().await?, &flannel_core::Tables::default());
     steps.iter().for_each(|step| println!("{}", step.change));
     plane.apply(&steps).await;

@@ -4,8 +4,8 @@
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use flannel_core::{Backend, Ignored, LeaseRequest, LeaseSet, OwnLease, Rule, Settings, SubnetFile};
-use flannel_network::{Firewall, Network};
+use flannel_core::{Ignored, LeaseRequest, LeaseSet, OwnLease, Rule, Settings, SubnetFile};
+use flannel_network::Network;
 use service::{Stop, notify};
 use tokio::{
     sync::mpsc,
@@ -82,19 +82,9 @@ impl<'a> Daemon<'a> {
         store: LeaseStore,
         config: flannel_core::NetworkConfig,
     ) -> Result<Daemon<'a>> {
-        let backend = Backend::parse(&config, &settings.default_backend).context("Error fetching backend")?;
-        tracing::info!("Found network config - Backend type: {backend}");
-        // Again: it may have changed while the daemon waited.
-        let (external, interfaces) = external_interface(&network, &settings.interface).await?;
-        let mut plane = DataPlane {
-            network,
-            firewall: Firewall::open()?,
-            external,
-            config,
-            backend,
-            device: None,
-            mac: None,
-        };
+        // The interface may have changed while the daemon waited.
+        let (mut plane, interfaces) = DataPlane::open(network, settings, config).await?;
+        tracing::info!("Found network config - Backend type: {}", plane.backend);
         plane.check(&interfaces).context("Error registering network")?;
         let attributes = plane.create_device().await.context("Error registering network")?;
         let previous = subnet_file::read(&settings.subnet_file);
