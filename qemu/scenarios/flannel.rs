@@ -214,12 +214,15 @@ fn rebooted_machine(host: &Host<'_>) -> Result<(), Failure> {
 
 fn docker(context: &Context<'_>) -> Result<(), Failure> {
     context.boot()?;
-    let mut hosts = Vec::new();
-    for number in 1..=NODES {
-        let machine = context.machine(number);
-        let base = subnet(&machine)?;
+    let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
+    let mut bases = Vec::new();
+    for machine in &machines {
+        bases.push(subnet(machine)?);
         // Its start loads the image.
         machine.succeed("sudo systemctl start --no-block docker.service")?;
+    }
+    let mut hosts = Vec::new();
+    for (machine, base) in machines.into_iter().zip(bases) {
         machine.wait_for_unit("docker.service", DOCKER_STARTED)?;
         machine.succeed("docker run --pull never --detach --name app busybox sleep 1000000")?;
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}";
