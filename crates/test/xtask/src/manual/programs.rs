@@ -68,7 +68,7 @@ mod tests {
     use crate::node_programs;
 
     /// Other names of programs that have a page, and what neither users nor units start by this name.
-    const WITHOUT_PAGE: [&str; 4] = ["etcd2", "fleet", "initrd", "node"];
+    const WITHOUT_PAGE: [&str; 5] = ["etcd2", "flannel-wrapper", "fleet", "initrd", "node"];
 
     #[test]
     fn every_program_of_the_node_has_a_page() {
