@@ -88,7 +88,7 @@ fn lease(machine: Machine<'_>) -> Result<Host<'_>, Failure> {
     Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
 }
 
-/// Waits for the lease of a machine, and compares the files that tell of it; the first three bytes of its addresses.
+/// Waits for the lease of a machine, and compares its files; returns the first three bytes of its addresses.
 fn subnet(machine: &Machine<'_>) -> Result<String, Failure> {
     machine.wait_for_unit("flanneld.service", LEASED)?;
     let file = machine.read("/run/flannel/subnet.env")?;
