@@ -51,7 +51,7 @@ pub enum RouteLink {
 
 /// One change of the tables. `Set` replaces an entry with the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs)]
 pub enum Change {
     SetNeighbor { address: Ipv4Addr, mac: MacAddress },
     SetForwarding { mac: MacAddress, host: Ipv4Addr },

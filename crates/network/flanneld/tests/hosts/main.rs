@@ -115,6 +115,33 @@ fn a_deleted_lease_is_created_again() {
 }
 
 #[test]
+fn a_subnet_of_another_host_is_kept_while_containers_use_it() {
+    let Some(lab) = started("a_subnet_of_another_host_is_kept_while_containers_use_it", 2, VXLAN) else {
+        return;
+    };
+    lab.wait_for_all_pairs();
+    let key = format!("subnets/{}", lab.key(0));
+    let other =
+        r#"{"PublicIP":"172.30.0.99","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:99"}}"#;
+    lab.store.borrow().set(&key, other, None);
+    lab.wait_for("the conflict", 0, || lab.log(0).contains("172.30.0.99 has the subnet now"));
+    assert!(std::fs::metadata(lab.file(0, "subnet.env")).is_ok());
+    // The other lease ends.
+    lab.store.borrow().delete(&key);
+    let is_own = |value: String| value.contains("172.30.0.11");
+    lab.wait_for("the lease", 0, || lab.lease(0).and_then(|node| node.value).is_some_and(is_own));
+    lab.wait_for_all_pairs();
+
+    // No container uses the bridge any more.
+    lab.hosts[0].namespace.ip("link del c0");
+    lab.store.borrow().set(&key, other, None);
+    let ended = || lab.hosts[0].daemon.borrow_mut().as_mut().unwrap().try_wait().unwrap();
+    lab.wait_for("the daemon to exit", 0, || ended().is_some());
+    assert_eq!(ended().unwrap().code(), Some(1));
+    assert!(std::fs::metadata(lab.file(0, "subnet.env")).is_err(), "the next start leases another subnet");
+}
+
+#[test]
 fn what_others_remove_is_restored() {
     let Some(lab) = started("what_others_remove_is_restored", 2, VXLAN) else { return };
     lab.wait_for_all_pairs();
