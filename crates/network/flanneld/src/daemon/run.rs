@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use flannel_core::{Ignored, LeaseRequest, LeaseSet, OwnLease, Rule, Settings, SubnetFile};
+use flannel_core::{Ignored, Lease, LeaseRequest, LeaseSet, OwnLease, Rule, Settings, SubnetFile};
 use flannel_network::Network;
 use service::{Stop, notify};
 use tokio::{
@@ -68,7 +68,7 @@ struct Daemon<'a> {
 
 /// The response to a request for the own lease: what the request wrote, or what the key has and the index.
 enum Answer {
-    Written(Written),
+    Written(Lease),
     Read(Found, u64),
 }
 
@@ -191,7 +191,7 @@ impl<'a> Daemon<'a> {
             if request != LeaseRequest::Read
                 && let Written::Lease(lease) = store.request(request, subnet, &attributes).await?
             {
-                return Ok(Answer::Written(Written::Lease(lease)));
+                return Ok(Answer::Written(lease));
             }
             let (found, index) = store.read(subnet).await?;
             Ok(Answer::Read(found, index))
@@ -209,10 +209,9 @@ impl<'a> Daemon<'a> {
     fn answered(&mut self, answer: Result<Answer, RequestError>) {
         let now = machine::now();
         match answer {
-            Ok(Answer::Written(Written::Lease(lease))) => {
+            Ok(Answer::Written(lease)) => {
                 tracing::info!("{}", self.own.written(lease.modified_index, lease.ttl, now));
             }
-            Ok(Answer::Written(Written::Refused)) => {}
             Ok(Answer::Read(found, index)) => {
                 if let Some(notice) = self.own.observed(found.state(), index, now) {
                     tracing::warn!("{notice}");
