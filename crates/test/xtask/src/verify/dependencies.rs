@@ -55,7 +55,11 @@ fn locked(text: &str) -> Result<BTreeSet<Locked>> {
     Ok(lock.package.into_iter().collect())
 }
 
-/// Names of packages whose entry in `[workspace.dependencies]` differs; `None` if anything else differs.
+/// Settings of single packages, by table (`dependencies`, or a profile's name) and key.
+type Settings = BTreeMap<(String, String), Value>;
+
+/// Names of packages whose entry in `[workspace.dependencies]` or `[profile.*.package]` differs; `None` if anything
+/// else differs.
 fn changed_dependencies(before: &str, now: &str) -> Result<Option<BTreeSet<String>>> {
     let [before, now] = [before, now].map(split);
     let ((before, old), (now, new)) = (before?, now?);
@@ -63,20 +67,35 @@ fn changed_dependencies(before: &str, now: &str) -> Result<Option<BTreeSet<Strin
         return Ok(None);
     }
     let keys = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key));
-    let package = |key: &String| {
+    let package = |key: &(String, String)| {
         let named = [&new, &old].into_iter().filter_map(|all| all.get(key)?.get("package")?.as_str());
-        named.map(str::to_owned).chain([key.clone()]).collect::<Vec<_>>()
+        named.map(str::to_owned).chain([key.1.clone()]).collect::<Vec<_>>()
     };
     Ok(Some(keys.flat_map(package).collect()))
 }
 
-/// Splits the manifest into everything else and the workspace dependencies.
-fn split(text: &str) -> Result<(Table, BTreeMap<String, Value>)> {
+/// Splits the manifest into everything else and the settings of single packages.
+fn split(text: &str) -> Result<(Table, Settings)> {
     let mut manifest: Table = toml::from_str(text).context("Cargo.toml is malformed")?;
-    let workspace = manifest.get_mut("workspace").and_then(Value::as_table_mut);
-    let dependencies = workspace.and_then(|workspace| workspace.remove("dependencies"));
-    let dependencies = dependencies.and_then(|value| value.as_table().cloned()).unwrap_or_default();
-    Ok((manifest, dependencies.into_iter().collect()))
+    let mut settings = Settings::new();
+    let mut take = |name: &str, table: Option<Table>| {
+        let entries = table.into_iter().flatten();
+        settings.extend(entries.map(|(key, value)| ((name.to_owned(), key), value)));
+    };
+    if let Some(workspace) = manifest.get_mut("workspace").and_then(Value::as_table_mut) {
+        let table = workspace.remove("dependencies");
+        take("dependencies", table.and_then(|value| value.as_table().cloned()));
+    }
+    let profiles = manifest.get_mut("profile").and_then(Value::as_table_mut).into_iter().flatten();
+    for (name, profile) in profiles {
+        if let Some(packages) = profile.get_mut("package").and_then(Value::as_table_mut) {
+            // Of all dependencies.
+            let general = packages.remove_entry("*");
+            take(name, Some(std::mem::take(packages)));
+            packages.extend(general);
+        }
+    }
+    Ok((manifest, settings))
 }
 
 #[cfg(test)]
@@ -84,7 +103,8 @@ mod tests {
     use super::*;
 
     const WORKSPACE: &str = "[workspace]\nmembers = [\"crates/*\"]\n[workspace.dependencies]\n\
-        tokio = \"1\"\nyaml = { package = \"yaml-ng\", version = \"1\" }\n[profile.dev]\ndebug = 1\n";
+        tokio = \"1\"\nyaml = { package = \"yaml-ng\", version = \"1\" }\n[profile.dev]\ndebug = 1\n\
+        [profile.dev.package]\nmio.opt-level = 1\n\"*\".debug = 3\n";
     const LOCK: &str = r#"
         [[package]]
         name = "etcd"
@@ -129,7 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_touches_everything() {
-        check(["debug = 1", "debug = 2"], ["", ""], None);
+    fn a_profile_touches_everything_but_for_its_settings_of_a_package() {
+        const SAME: [&str; 2] = ["", ""];
+        check(["debug = 1", "debug = 2"], SAME, None);
+        check(["debug = 3", "debug = 2"], SAME, None);
+        check(["opt-level = 1", "opt-level = 2"], SAME, Some(&["etcd", "mio", "tokio"]));
+        check(["mio.opt-level = 1", ""], SAME, Some(&["etcd", "mio", "tokio"]));
     }
 }

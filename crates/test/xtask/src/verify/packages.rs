@@ -17,22 +17,23 @@ struct Need {
     steps: &'static [&'static str],
 }
 
-/// The part that runs Vagrant: its packages are large.
+/// The part that runs machines of Vagrant: libvirt's packages are large.
 pub const VAGRANT: &str = "vagrant/all";
 /// A plug-in has no program.
 pub const VAGRANT_LIBVIRT: &str = "/var/lib/dpkg/info/vagrant-libvirt.list";
 
-const NEEDS: [Need; 27] = [
+const NEEDS: [Need; 28] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
     Need { program: "openssl", package: "openssl", steps: &["tests", "wants"] },
+    Need { program: "mkfs.ext4", package: "e2fsprogs", steps: &["wants"] },
     Need { program: "debsecan", package: "debsecan", steps: &["wants", "image"] },
     Need { program: "qemu-img", package: "qemu-utils", steps: &["tests"] },
     Need { program: "ruby", package: "ruby", steps: &["tests"] },
     Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },
     Need { program: "unshare", package: "util-linux", steps: &["tests", "image"] },
-    Need { program: "ip", package: "iproute2", steps: &["tests"] },
+    Need { program: "ip", package: "iproute2", steps: &["tests", "wants"] },
     Need { program: "nft", package: "nftables", steps: &["tests"] },
     Need { program: "iptables-nft", package: "iptables", steps: &["tests"] },
     Need { program: "docker-registry", package: "docker-registry", steps: &["tests"] },
@@ -41,14 +42,14 @@ const NEEDS: [Need; 27] = [
     Need { program: "softhsm2-util", package: "softhsm2", steps: &["tests"] },
     Need { program: "python3", package: "python3-venv", steps: &["tuf"] },
     Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
-    Need { program: "vagrant", package: "vagrant", steps: &[VAGRANT] },
+    Need { program: "vagrant", package: "vagrant", steps: &["wants", VAGRANT] },
     Need { program: VAGRANT_LIBVIRT, package: "vagrant-libvirt", steps: &[VAGRANT] },
     Need { program: "libvirtd", package: "libvirt-daemon-system", steps: &[VAGRANT] },
     Need { program: "virsh", package: "libvirt-clients", steps: &[VAGRANT] },
     Need { program: "iptables", package: "iptables", steps: &[VAGRANT] },
     Need { program: "qemu-system-x86_64", package: "qemu-system-x86", steps: &[VAGRANT] },
     Need { program: "/usr/share/ovmf/OVMF.fd", package: "ovmf", steps: &[VAGRANT] },
-    Need { program: "dnsmasq", package: "dnsmasq-base", steps: &[VAGRANT] },
+    Need { program: "dnsmasq", package: "dnsmasq-base", steps: &["wants", VAGRANT] },
     Need { program: "rsync", package: "rsync", steps: &[VAGRANT] },
 ];
 
@@ -89,7 +90,8 @@ pub fn install_missing(steps: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn missing(steps: &[&str], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+/// The packages that `steps` need and the host lacks.
+pub fn missing(steps: &[&str], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let is_run = |need: &&Need| need.steps.iter().any(|step| steps.contains(step));
     NEEDS.iter().filter(is_run).filter(|need| !has(need.program)).map(|need| need.package).collect()
 }

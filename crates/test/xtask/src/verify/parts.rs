@@ -50,11 +50,17 @@ const FLEET: &[&str] = &[
     "units/usr/lib/systemd/system/fleet",
     "units/usr/lib/systemd/system/fleet-fence",
 ];
+const FLANNEL: &[&str] = &[
+    "qemu/scenarios/flannel",
+    "units/usr/lib/systemd/system/flanneld",
+    "units/usr/lib/systemd/system/flannel-docker-opts",
+    "qemu/user-data/flannel",
+];
 const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 9] = [
+const AREAS: [(&str, Area); 11] = [
     (
         "update",
         Area {
@@ -115,6 +121,8 @@ const AREAS: [(&str, Area); 9] = [
     ),
     ("kv", Area { packages: &["etcd", "etcdctl"], paths: KV, except: &[] }),
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
+    ("flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
+    ("docker-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
     (
         "attack",
@@ -140,7 +148,7 @@ const AREAS: [(&str, Area); 9] = [
                 "qemu/scenarios/tutorials",
                 "cloud-config/",
             ],
-            except: &[KV, FLEET, LOCKSMITH],
+            except: &[KV, FLEET, FLANNEL, LOCKSMITH],
         },
     ),
 ];

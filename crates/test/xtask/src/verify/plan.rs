@@ -44,7 +44,7 @@ pub enum LeftOut {
     /// The change touches it, and it does not fit before [`LIMIT`].
     Touched,
     /// It belongs to the rotating slice, and fits neither before [`TARGET`], scaled by the host's speed, nor, as a
-    /// scenario beside touched parts, into half of the time before [`LIMIT`].
+    /// scenario beside touched parts, into the time that those leave before [`LIMIT`].
     Slice,
 }
 
@@ -106,9 +106,12 @@ pub fn of_ci(
     let until = (TARGET * clock.slowdown).min(LIMIT);
     let scenarios = turn(&scenarios);
     // A change that touches every machine would leave no time for the slice, and most changes do: its scenarios get
-    // up to half of the time that is left.
+    // what the touched parts leave of the time until the limit, at least a quarter and at most half.
     if !touched_parts.is_empty() {
-        let reserved = clock.elapsed + (LIMIT - clock.elapsed) / 2.0;
+        let left = (LIMIT - clock.elapsed).max(0.0);
+        let needed: f64 = touched_parts.iter().map(|id| cost(id)).sum();
+        let spare = left - needed * clock.slowdown;
+        let reserved = clock.elapsed + spare.clamp(left / 4.0, left / 2.0);
         scenarios.iter().for_each(|id| fit(&mut plan, id, reserved, LeftOut::Slice));
         touched_parts.iter().for_each(|id| fit(&mut plan, id, LIMIT, LeftOut::Touched));
     }
@@ -229,7 +232,18 @@ mod tests {
         let slow = Clock { elapsed: 3000.0, slowdown: 2.0 };
         let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), slow, &BTreeSet::new());
         let run = |kind: &str| plan.run.iter().filter(|id| id.contains(kind)).count();
-        assert_eq!((run("long"), run("usual")), (2, 3));
+        assert_eq!((run("long"), run("usual")), (1, 4));
+    }
+
+    #[test]
+    fn touched_parts_have_precedence_over_the_slice() {
+        let touched = (0..14).map(|number| Part::new(format!("conformance/{number}"), Kind::Touched(AREA)));
+        let long = (0..80).map(|number| Part::new(format!("scenarios-qemu/{number}"), Kind::Long));
+        let parts: Vec<Part> = touched.chain(long).collect();
+        // 53 minutes are left: the touched parts take 35, and the slice's eight scenarios would take 20.
+        let clock = Clock { elapsed: 1500.0, slowdown: 1.0 };
+        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), clock, &BTreeSet::new());
+        assert!(plan.left_out.values().eq(&[LeftOut::Slice]), "{plan:?}");
     }
 
     #[test]

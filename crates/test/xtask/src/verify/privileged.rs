@@ -272,6 +272,15 @@ mod tests {
         );
     }
 
+    /// A step that runs later must not be what installs it: a run may leave that step out.
+    #[test]
+    fn what_is_missing_is_installed() {
+        let installed = packages::missing(&["wants"], |_| false);
+        let programs = CASES.iter().filter_map(|case| case.program);
+        let forgotten: Vec<_> = programs.filter(|(_, package)| !installed.contains(package)).collect();
+        assert!(forgotten.is_empty(), "{forgotten:?}");
+    }
+
     #[test]
     fn a_test_that_was_not_run_is_no_success() {
         let line = |passed| format!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured\n");
