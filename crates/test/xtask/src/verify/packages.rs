@@ -43,7 +43,7 @@ const NEEDS: [Need; 28] = [
     Need { program: "python3", package: "python3-venv", steps: &["tuf"] },
     Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
     Need { program: "vagrant", package: "vagrant", steps: &["wants", VAGRANT] },
-    Need { program: VAGRANT_LIBVIRT, package: "vagrant-libvirt", steps: &[VAGRANT] },
+    Need { program: VAGRANT_LIBVIRT, package: "vagrant-libvirt", steps: &["wants", VAGRANT] },
     Need { program: "libvirtd", package: "libvirt-daemon-system", steps: &[VAGRANT] },
     Need { program: "virsh", package: "libvirt-clients", steps: &[VAGRANT] },
     Need { program: "iptables", package: "iptables", steps: &[VAGRANT] },

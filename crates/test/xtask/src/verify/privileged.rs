@@ -22,8 +22,8 @@ struct Case {
     file: &'static str,
     /// Why it needs root.
     root: Option<&'static str>,
-    /// The program, with the package that contains it.
-    program: Option<(&'static str, &'static str)>,
+    /// Programs or files, each with the package that contains it.
+    programs: &'static [(&'static str, &'static str)],
 }
 
 /// A headless browser.
@@ -36,7 +36,7 @@ const CASES: [Case; 22] = [
         test: "files::tests::owners_and_directories_in_a_users_home",
         file: "crates/cloudinit/host/src/files_tests.rs",
         root: Some("changing owners"),
-        program: None,
+        programs: &[],
     },
     Case {
         about: "keepers",
@@ -44,7 +44,7 @@ const CASES: [Case; 22] = [
         test: "nspawn::pid_namespace::tests::the_namespace_ends_with_its_supervisor",
         file: "crates/machines/machines/src/nspawn/pid_namespace.rs",
         root: Some("a process namespace"),
-        program: None,
+        programs: &[],
     },
     Case {
         about: "mapped owners",
@@ -52,7 +52,7 @@ const CASES: [Case; 22] = [
         test: "nspawn::mounts::tests::owners_are_mapped_and_devices_do_not_work",
         file: "crates/machines/machines/src/nspawn/mounts.rs",
         root: Some("mapping owners"),
-        program: None,
+        programs: &[],
     },
     Case {
         about: "installed device",
@@ -60,7 +60,7 @@ const CASES: [Case; 22] = [
         test: "a_device_is_claimed_and_written",
         file: "crates/update/disk-install/tests/loop_device.rs",
         root: Some("a loop device"),
-        program: Some(("mkfs.ext4", "e2fsprogs")),
+        programs: &[("mkfs.ext4", "e2fsprogs")],
     },
     Case {
         about: "certificates",
@@ -68,7 +68,7 @@ const CASES: [Case; 22] = [
         test: "every_certificate_of_a_file_is_trusted_and_nothing_else_of_it",
         file: "crates/cloudinit/coreos-cloudinit/tests/certificates.rs",
         root: None,
-        program: Some(("openssl", "openssl")),
+        programs: &[("openssl", "openssl")],
     },
     Case {
         about: "hosts on a LAN",
@@ -76,7 +76,7 @@ const CASES: [Case; 22] = [
         test: "lan_host::tests::hosts_reach_each_other_at_every_address",
         file: "crates/machines/machines/src/lan_host.rs",
         root: Some("a network namespace"),
-        program: None,
+        programs: &[],
     },
     Case {
         about: "forwarded ports",
@@ -84,7 +84,7 @@ const CASES: [Case; 22] = [
         test: "qemu::supervisor::tests::forwarded_ports_lead_into_the_namespace",
         file: "crates/machines/machines/src/qemu/supervisor.rs",
         root: Some("a network namespace"),
-        program: None,
+        programs: &[],
     },
     Case {
         about: "debsecan",
@@ -92,7 +92,7 @@ const CASES: [Case; 22] = [
         test: "debsecan::it_finds_what_debsecan_finds",
         file: "crates/machines/keelson/tests/cves/debsecan.rs",
         root: None,
-        program: Some(("debsecan", "debsecan")),
+        programs: &[("debsecan", "debsecan")],
     },
     Case {
         about: "Vagrant's boxes",
@@ -100,7 +100,7 @@ const CASES: [Case; 22] = [
         test: "images::vagrant_adds_and_updates_boxes_of_a_channel",
         file: "crates/machines/keelson/tests/updates/images.rs",
         root: None,
-        program: Some(("vagrant", "vagrant")),
+        programs: &[("vagrant", "vagrant"), (packages::VAGRANT_LIBVIRT, "vagrant-libvirt")],
     },
     Case {
         about: "proxy DHCP",
@@ -108,7 +108,7 @@ const CASES: [Case; 22] = [
         test: "a_proxy_boots_machines_of_a_network",
         file: "crates/machines/keelson/tests/netboot.rs",
         root: Some("a network namespace"),
-        program: Some(("ip", "iproute2")),
+        programs: &[("ip", "iproute2")],
     },
     Case {
         about: "lab network",
@@ -116,7 +116,7 @@ const CASES: [Case; 22] = [
         test: "a_lab_network_has_addresses_that_outlive_the_server",
         file: "crates/machines/keelson/tests/netboot.rs",
         root: Some("a network namespace"),
-        program: Some(("ip", "iproute2")),
+        programs: &[("ip", "iproute2")],
     },
     Case {
         about: "dnsmasq",
@@ -124,7 +124,7 @@ const CASES: [Case; 22] = [
         test: "dnsmasq_with_the_printed_settings_offers_the_same",
         file: "crates/machines/keelson/tests/netboot.rs",
         root: Some("a network namespace"),
-        program: Some(("dnsmasq", "dnsmasq-base")),
+        programs: &[("dnsmasq", "dnsmasq-base")],
     },
     Case {
         about: "page",
@@ -132,7 +132,7 @@ const CASES: [Case; 22] = [
         test: "a_config_is_pasted_judged_and_fixed",
         file: "crates/machines/validator/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "page's edges",
@@ -140,7 +140,7 @@ const CASES: [Case; 22] = [
         test: "what_is_no_config_and_a_server_that_is_gone_are_told",
         file: "crates/machines/validator/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "channel page",
@@ -148,7 +148,7 @@ const CASES: [Case; 22] = [
         test: "an_operator_watches_promotes_pauses_and_rolls_back",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "channel page's edges",
@@ -156,7 +156,7 @@ const CASES: [Case; 22] = [
         test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "netboot page",
@@ -164,7 +164,7 @@ const CASES: [Case; 22] = [
         test: "an_operator_watches_a_machine_boot",
         file: "crates/machines/netboot/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "validator's screenshot",
@@ -172,7 +172,7 @@ const CASES: [Case; 22] = [
         test: "validator_screenshot",
         file: "crates/machines/validator/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "channel page's screenshot",
@@ -180,7 +180,7 @@ const CASES: [Case; 22] = [
         test: "channel_page_screenshot",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
-        program: Some(BROWSER),
+        programs: &[BROWSER],
     },
     Case {
         about: "bad units",
@@ -188,7 +188,7 @@ const CASES: [Case; 22] = [
         test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
         file: "crates/test/xtask/src/tidy/unit_files.rs",
         root: None,
-        program: Some(("systemd-analyze", "systemd")),
+        programs: &[("systemd-analyze", "systemd")],
     },
     Case {
         about: "open units",
@@ -196,7 +196,7 @@ const CASES: [Case; 22] = [
         test: "tidy::unit_exposure::tests::an_open_service_is_found",
         file: "crates/test/xtask/src/tidy/unit_exposure.rs",
         root: None,
-        program: Some(("systemd-analyze", "systemd")),
+        programs: &[("systemd-analyze", "systemd")],
     },
     Case {
         about: "bad scripts",
@@ -204,7 +204,7 @@ const CASES: [Case; 22] = [
         test: "tidy::shell_scripts::tests::a_bad_script_is_found",
         file: "crates/test/xtask/src/tidy/shell_scripts.rs",
         root: None,
-        program: Some(("shellcheck", "shellcheck")),
+        programs: &[("shellcheck", "shellcheck")],
     },
 ];
 
@@ -229,7 +229,7 @@ impl Case {
         if let Some(why) = self.root.filter(|_| !root) {
             return Some(format!("{why} wants root"));
         }
-        let (program, package) = self.program.filter(|(program, _)| !has(program))?;
+        let (program, package) = self.programs.iter().find(|(program, _)| !has(program))?;
         Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
     }
 
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_installed() {
         let installed = packages::missing(&["wants"], |_| false);
-        let programs = CASES.iter().filter_map(|case| case.program);
+        let programs = CASES.iter().flat_map(|case| case.programs);
         let forgotten: Vec<_> = programs.filter(|(_, package)| !installed.contains(package)).collect();
         assert!(forgotten.is_empty(), "{forgotten:?}");
     }
