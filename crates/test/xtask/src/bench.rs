@@ -52,6 +52,8 @@ pub enum Topic {
     Phases,
     /// An emulated machine's boot beside a Debian system of the same packages, in turn; only when named, alone
     BootPeer,
+    /// flanneld's network of containers beside the same devices without it; only when named, alone
+    Flannel,
     /// The channel server under 10,000 machines that poll; only when named, alone
     Updates,
 }
@@ -74,10 +76,8 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         [Topic::Payload] => return payload::run(&root, arguments),
         [Topic::Install] => return install::run(&root, arguments),
         [Topic::Netboot] => return netboot::run(&root),
-        [Topic::Updates] => {
-            print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
-            return Ok(true);
-        }
+        [Topic::Updates] => return measure_alone(&root, "channel-server", "updates"),
+        [Topic::Flannel] => return measure_alone(&root, "flanneld", "network"),
         [Topic::Phases] => {
             let program = crate::keelson::build(&root)?;
             print!("{}", rows(&phases::figures(&program, &root)?));
@@ -94,8 +94,8 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         }
         _ if topics.iter().any(is_exclusive) => {
             bail!(
-                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `netboot`, `phases`, `boot-peer` and `updates` are \
-                 measured alone"
+                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `netboot`, `phases`, `boot-peer`, `flannel` and \
+                 `updates` are measured alone"
             )
         }
         _ => {}
@@ -128,11 +128,18 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
     Ok(failures.is_empty())
 }
 
+/// Runs one bench target.
+fn measure_alone(root: &Path, package: &str, name: &str) -> Result<bool> {
+    print!("{}", rows(&figure::bench(root, package, name, &[])?));
+    Ok(true)
+}
+
 fn is_exclusive(topic: &Topic) -> bool {
     matches!(
         topic,
         Topic::Growth
             | Topic::Fleet
+            | Topic::Flannel
             | Topic::Cloudinit
             | Topic::Payload
             | Topic::Install

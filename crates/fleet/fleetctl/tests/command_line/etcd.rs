@@ -1,13 +1,8 @@
 //! `--driver=etcd` against an in-memory store: keys that are read, and the exact bytes that are written.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_api::Member;
-use etcd_client::{Client, Config, DeleteOptions, GetOptions};
-use etcd_http::server::{Listener, Running, serve};
-use etcd_http::{Cors, Front, Hosts, Local, Settings};
-use tokio::runtime::Runtime;
+use memory_etcd::MemoryEtcd;
 
 use crate::program::Program;
 
@@ -16,36 +11,14 @@ const MACHINE_ID: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
 const HELLO_HASH: &str = "e55c0aeb44ba0b68004ceb8a200e685194448b45";
 
 struct Fixture {
-    runtime: Runtime,
-    _running: Running,
-    client: Client,
-    url: String,
+    etcd: MemoryEtcd,
     program: Program,
     folder: tempfile::TempDir,
 }
 
 impl Fixture {
     fn start(address: &str) -> Fixture {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let member = Member { id: 1, name: "n1".into(), peer_urls: Vec::new(), client_urls: Vec::new() };
-        let local = Local::new(member, 2);
-        let runtime_guard = runtime.enter();
-        local.start_expiry();
-        let settings = Settings {
-            server_version: "2.3.8".into(),
-            cors: Cors::default(),
-            hosts: Hosts::default(),
-            command_line: vec!["etcd".into()],
-            set_log_level: None,
-            registries: Vec::new(),
-            secret: [3; 32],
-        };
-        let listener = Listener::bind(address.parse().unwrap(), None).unwrap();
-        let running = serve(vec![listener], Arc::new(Front::new(local, settings).unwrap()), 1000).unwrap();
-        drop(runtime_guard);
-        let url = format!("http://{}", running.addresses()[0]);
-        let client = Client::new(Config::new(vec![url.parse().unwrap()])).unwrap();
+        let etcd = MemoryEtcd::start(address);
         let folder = tempfile::tempdir().unwrap();
         let program = Program::in_folder(folder.path());
         std::fs::write(
@@ -54,7 +27,7 @@ impl Fixture {
              ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"\n",
         )
         .unwrap();
-        let fixture = Fixture { runtime, _running: running, client, url, program, folder };
+        let fixture = Fixture { etcd, program, folder };
         fixture.set(
             &format!("machines/{MACHINE_ID}/object"),
             &format!("{{\"ID\":\"{MACHINE_ID}\",\"PublicIP\":\"172.17.8.101\",\"Metadata\":{{\"az\":\"x\"}},\"Version\":\"1.0.0\"}}"),
@@ -63,17 +36,15 @@ impl Fixture {
     }
 
     fn set(&self, key: &str, value: &str) {
-        let (key, options) = (format!("{PREFIX}/{key}"), etcd_client::SetOptions::default());
-        self.runtime.block_on(self.client.set(&key, value, &options)).unwrap();
+        self.etcd.set(&format!("{PREFIX}/{key}"), value);
     }
 
     fn get(&self, key: &str) -> Option<String> {
-        let got = self.runtime.block_on(self.client.get(&format!("{PREFIX}/{key}"), GetOptions::default()));
-        got.ok().and_then(|answer| answer.node().value)
+        self.etcd.get(&format!("{PREFIX}/{key}"))
     }
 
     fn run(&self, arguments: &[&str]) -> String {
-        self.program.run(&[&["--driver=etcd", "--endpoint", self.url.as_str()], arguments].concat(), "")
+        self.program.run(&[&["--driver=etcd", "--endpoint", self.etcd.url.as_str()], arguments].concat(), "")
     }
 
     /// Writes the keys of an engine and an agent that launch hello.service.
@@ -112,7 +83,7 @@ fn units_are_stored_as_keys() {
         fixture.run(&["list-unit-files", "--no-legend"]),
         "out| hello.service<TAB>e55c0ae<TAB>inactive<TAB>inactive<TAB>-\n"
     );
-    let child = fixture.program.start(&["--driver=etcd", "--endpoint", &fixture.url, "start", "hello"]);
+    let child = fixture.program.start(&["--driver=etcd", "--endpoint", &fixture.etcd.url, "start", "hello"]);
     let deadline = Instant::now() + Duration::from_secs(20);
     while fixture.get("job/hello.service/target-state").unwrap() != "launched" {
         assert!(Instant::now() < deadline, "it asks for nothing");
@@ -168,8 +139,7 @@ fn requests_without_a_fleetd() {
 #[test]
 fn empty_and_unreachable_stores() {
     let fixture = Fixture::start("127.0.0.1:0");
-    let options = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
-    fixture.runtime.block_on(fixture.client.delete("/_coreos.com", &options)).unwrap();
+    fixture.etcd.delete("/_coreos.com");
     assert_eq!(fixture.run(&["list-units", "--no-legend"]), "");
     let output = fixture.program.run(&["--driver=etcd", "--endpoint=http://127.0.0.1:1", "list-units"], "");
     assert_eq!(
@@ -201,8 +171,8 @@ fn etcd_is_recognised_by_its_port() {
     let fixture = Fixture::start("127.0.0.79:4001");
     let list = ["list-machines", "--no-legend", "--fields=machine"];
     let run = |arguments: &[&str]| fixture.program.run(&[arguments, &list].concat(), "");
-    assert_eq!(run(&["--endpoint", &fixture.url]), "out| 113f16a7...\n");
-    let as_api = run(&["--driver=API", "--endpoint", &fixture.url]);
+    assert_eq!(run(&["--endpoint", &fixture.etcd.url]), "out| 113f16a7...\n");
+    let as_api = run(&["--driver=API", "--endpoint", &fixture.etcd.url]);
     assert!(as_api.starts_with("err| Error retrieving list of active machines from fleet API"), "{as_api}");
     // An unreachable endpoint is used as the API.
     let output = run(&["--endpoint", "http://127.0.0.80:4001"]);

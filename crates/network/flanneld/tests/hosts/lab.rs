@@ -38,7 +38,7 @@ struct Container {
     socket: UdpSocket,
     address: String,
     // Last: the socket is in it.
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 impl Drop for Host {
@@ -176,7 +176,7 @@ impl Lab {
         inner.ip(&format!("route add default via {bridge}"));
         let socket = inner.socket(&format!("0.0.0.0:{PORT}"));
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        self.hosts[host].container.replace(Some(Container { socket, address, _namespace: inner }));
+        self.hosts[host].container.replace(Some(Container { socket, address, namespace: inner }));
     }
 
     /// Sends a datagram of this size from one container to another; true if it arrives, with the sender's own address.
@@ -203,10 +203,27 @@ impl Lab {
         false
     }
 
+    /// Runs `action` on a thread in a container.
+    pub fn in_container<T: Send + 'static>(
+        &self,
+        host: usize,
+        action: impl FnOnce(&str) -> T + Send + 'static,
+    ) -> T {
+        let container = self.hosts[host].container.borrow();
+        let container = container.as_ref().unwrap();
+        let address = container.address.clone();
+        container.namespace.run(move || action(&address))
+    }
+
     /// Waits until each container reaches each other one.
     pub fn wait_for_all_pairs(&self) {
-        for from in 0..self.hosts.len() {
-            for to in (0..self.hosts.len()).filter(|to| *to != from) {
+        self.wait_for_pairs_of(self.hosts.len());
+    }
+
+    /// Waits until each container of the first `hosts` hosts reaches each other one.
+    pub fn wait_for_pairs_of(&self, hosts: usize) {
+        for from in 0..hosts {
+            for to in (0..hosts).filter(|to| *to != from) {
                 self.wait_for(&format!("host {from} reaches {to}"), from, || self.send(from, to, 8));
             }
         }

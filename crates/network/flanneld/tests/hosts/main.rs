@@ -172,7 +172,7 @@ fn without_the_store_packets_pass() {
     while Instant::now() < end {
         assert!(lab.send(0, 1, 8), "{}", lab.log(0));
     }
-    lab.store.borrow_mut().serve(&lab.link);
+    lab.store.borrow_mut().resume();
     let key = format!("subnets/{}", lab.key(1));
     lab.store.borrow().delete(&key);
     lab.wait_for("the lease", 1, || lab.lease(1).is_some());
