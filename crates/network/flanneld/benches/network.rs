@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement stops at what it did not expect")]
 
+#[path = "../tests/hosts/connections.rs"]
+mod connections;
 #[path = "../tests/hosts/lab.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod lab;
@@ -17,16 +19,17 @@ mod store;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
 
 const CONFIG: &str = r#"{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}"#;
 /// As the unit starts it.
-const ARGUMENTS: [&str; 1] = ["-ip-masq"];
-/// Pairs of measurements, the two networks in turn.
+const MASQUERADE: [&str; 1] = ["-ip-masq"];
+/// A multiple of the number of networks, which are measured in turn.
 const ROUNDS: usize = 9;
+const CONNECTION_ROUNDS: usize = 3;
 const THROUGHPUT_TIME: Duration = Duration::from_secs(2);
 const CHUNK: usize = 128 << 10;
 const CONNECTIONS: usize = 10_000;
@@ -35,15 +38,13 @@ const NEW_HOSTS: usize = 5;
 const IDLE: Duration = Duration::from_secs(60);
 /// The daemon's first renewals and comparisons are over.
 const SETTLE: Duration = Duration::from_secs(5);
-const PORT: u16 = 7001;
 
 fn main() {
-    let Some(ours) = two_hosts() else { return };
-    let kernel = two_hosts_without_flanneld();
-    traffic(&ours, &kernel);
-    drop(kernel);
-    idle(&ours);
-    drop(ours);
+    let Some(plain) = two_hosts(&[]) else { return };
+    let networks = [plain, two_hosts(&MASQUERADE).unwrap(), two_hosts_without_flanneld()];
+    traffic(&networks);
+    idle(&networks[1]);
+    drop(networks);
     new_hosts();
 }
 
@@ -51,15 +52,15 @@ fn figure(what: &str, target: &str, measured: &str) {
     println!("figure\t{what}\t{target}\t{measured}");
 }
 
-fn two_hosts() -> Option<Lab> {
+fn two_hosts(arguments: &[&str]) -> Option<Lab> {
     let lab = Lab::start("network", 2, CONFIG)?;
-    (0..2).for_each(|host| start(&lab, host));
+    (0..2).for_each(|host| start(&lab, host, arguments));
     lab.wait_for_all_pairs();
     Some(lab)
 }
 
-fn start(lab: &Lab, host: usize) {
-    lab.run(host, &ARGUMENTS);
+fn start(lab: &Lab, host: usize, arguments: &[&str]) {
+    lab.run(host, arguments);
     lab.start_container(host);
 }
 
@@ -91,41 +92,44 @@ fn two_hosts_without_flanneld() -> Lab {
     lab
 }
 
-/// The two networks in turn; medians of the ratios of neighbors in time.
-fn traffic(ours: &Lab, kernel: &Lab) {
-    let mut measured = [Vec::new(), Vec::new()];
-    let mut connections = [Vec::new(), Vec::new()];
+/// flanneld's networks and the one without it in turn; medians of the ratios within a round.
+fn traffic(networks: &[Lab; 3]) {
+    let mut throughputs = [const { Vec::new() }; 3];
+    let mut rates = [const { Vec::new() }; 3];
     for round in 0..ROUNDS {
-        // Each is first as often as second.
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let lab = [ours, kernel][which];
-            measured[which].push(throughput(lab));
-            if round < 3 {
-                connections[which].push(connect(lab));
+        // Each is first as often as second and last.
+        for which in (0..3).map(|place| (place + round) % 3) {
+            throughputs[which].push(throughput(&networks[which]));
+            if round < CONNECTION_ROUNDS {
+                rates[which].push(connect(&networks[which]));
             }
         }
     }
-    let ratio = |of: &[Vec<f64>; 2]| median(of[0].iter().zip(&of[1]).map(|(ours, kernel)| ours / kernel));
-    let both = |of: &[Vec<f64>; 2]| of.clone().map(|values| median(values.into_iter()));
-    let [flanneld, without] = both(&measured);
-    figure(
-        "throughput between containers of two hosts, vxlan, beside the same devices by `ip` and `bridge`",
-        ">= 0.98 times",
-        &format!("{:.3} times ({flanneld:.2} against {without:.2} Gbit/s)", ratio(&measured)),
-    );
-    let [flanneld, without] = both(&connections);
-    figure(
-        &format!("{CONNECTIONS} connections between the containers, {CLIENTS} at a time, all answered"),
-        "",
-        &format!("{:.2} times as many per second ({flanneld:.0} against {without:.0})", ratio(&connections)),
-    );
+    let compare = |of: &[Vec<f64>; 3], which: usize, unit: &str| {
+        let ratio = median(of[which].iter().zip(&of[2]).map(|(ours, kernel)| ours / kernel));
+        let [ours, kernel] = [which, 2].map(|which| median(of[which].iter().copied()));
+        format!("{ratio:.3} times ({ours:.2} against {kernel:.2} {unit})")
+    };
+    for (which, flag, target) in [(0, "", ">= 0.98 times"), (1, ", -ip-masq", "")] {
+        figure(
+            &format!(
+                "throughput between containers of two hosts{flag}, beside the same devices by `ip` and `bridge`"
+            ),
+            target,
+            &compare(&throughputs, which, "Gbit/s"),
+        );
+        figure(
+            &format!("{CONNECTIONS} connections, {CLIENTS} at a time, all answered{flag}, beside the same"),
+            "",
+            &compare(&rates, which, "per second"),
+        );
+    }
 }
 
 /// Gbit/s from container 0 to container 1.
 fn throughput(lab: &Lab) -> f64 {
-    let listener = listen(lab);
-    let address = address(lab);
+    let listener = connections::listen(lab);
+    let address = connections::address(lab);
     let mut sender = lab.in_container(0, move |_| TcpStream::connect(address).unwrap());
     let (mut receiver, _) = listener.accept().unwrap();
     let receiving = std::thread::spawn(move || {
@@ -146,42 +150,9 @@ fn throughput(lab: &Lab) -> f64 {
     receiving.join().unwrap()
 }
 
-/// Connections per second, each with a request and an answer. One without an answer ends the measurement.
+/// Connections per second, each with a request and an answer.
 fn connect(lab: &Lab) -> f64 {
-    let listener = listen(lab);
-    let server = std::thread::spawn(move || {
-        for _ in 0..CONNECTIONS {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 64];
-            stream.read_exact(&mut request).unwrap();
-            stream.write_all(&request).unwrap();
-        }
-    });
-    let (address, begin) = (address(lab), Instant::now());
-    lab.in_container(0, move |_| {
-        let client = || (0..CONNECTIONS / CLIENTS).for_each(|_| ask(&address));
-        std::thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(client))));
-    });
-    let rate = CONNECTIONS as f64 / begin.elapsed().as_secs_f64();
-    server.join().unwrap();
-    rate
-}
-
-fn ask(address: &str) {
-    let (request, mut answer) = ([7; 64], [0; 64]);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(&request).unwrap();
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(answer, request);
-}
-
-fn listen(lab: &Lab) -> TcpListener {
-    lab.in_container(1, |address| TcpListener::bind((address, PORT)).unwrap())
-}
-
-/// Of the listener.
-fn address(lab: &Lab) -> String {
-    lab.in_container(1, |address| format!("{address}:{PORT}"))
+    CONNECTIONS as f64 / connections::exchange(lab, CONNECTIONS, CLIENTS).as_secs_f64()
 }
 
 /// Memory, and processor time while nothing changes.
@@ -227,10 +198,10 @@ fn memory(pid: u32, name: &str) -> f64 {
 fn new_hosts() {
     let times = (0..NEW_HOSTS).map(|_| {
         let lab = Lab::start("new", 4, CONFIG).unwrap();
-        (0..3).for_each(|host| start(&lab, host));
+        (0..3).for_each(|host| start(&lab, host, &MASQUERADE));
         lab.wait_for_pairs_of(3);
         let begin = Instant::now();
-        start(&lab, 3);
+        start(&lab, 3, &MASQUERADE);
         lab.wait_for_all_pairs();
         begin.elapsed().as_secs_f64()
     });

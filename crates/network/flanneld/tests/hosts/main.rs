@@ -3,6 +3,7 @@
 // clippy exempts only unit tests from its panic lints.
 #![allow(clippy::unwrap_used)]
 
+mod connections;
 mod lab;
 mod namespace;
 mod store;
@@ -47,6 +48,13 @@ fn containers_reach_each_other() {
     let other = lab.key(1).replace("-24", "");
     let route = lab.hosts[0].namespace.ip(&format!("route show {other}/24"));
     assert_eq!(route.trim_end(), format!("{other}/24 via {other} dev flannel.1 onlink"));
+}
+
+#[test]
+fn ten_thousand_connections_are_answered() {
+    let Some(lab) = started("ten_thousand_connections_are_answered", 2, VXLAN) else { return };
+    lab.wait_for_all_pairs();
+    connections::exchange(&lab, 10_000, 8);
 }
 
 #[test]
