@@ -1,6 +1,6 @@
 //! flanneld's devices that exist already.
 
-use flannel_core::MacAddress;
+use flannel_core::{MacAddress, WIREGUARD_DEVICE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkMessage},
@@ -26,8 +26,8 @@ impl Network {
         Ok(self.link(name).await?.as_ref().and_then(existing_vxlan))
     }
 
-    /// Deletes every device that flanneld creates, `flannel.VNI`, and returns their names. Their routes, neighbors and
-    /// forwarding entries go with them.
+    /// Deletes every device that flanneld leaves behind, `flannel.VNI` and `flannel-wg`, and returns their names. Their
+    /// routes, neighbors, forwarding entries and peers are deleted with them.
     ///
     /// # Errors
     /// The kernel does not answer, or refuses.
@@ -35,7 +35,11 @@ impl Network {
         let own = |message| match message {
             RouteNetlinkMessage::NewLink(link) => {
                 let name = name(&link)?.to_owned();
-                let is_own = is_own_name(&name) && existing_vxlan(&link).is_some();
+                let is_own = match kind(&link) {
+                    Some(InfoKind::Vxlan) => is_vxlan_name(&name),
+                    Some(InfoKind::Wireguard) => name == WIREGUARD_DEVICE,
+                    _ => false,
+                };
                 is_own.then_some((name, link.header.index))
             }
             _ => None,
@@ -51,7 +55,7 @@ impl Network {
 }
 
 /// `flannel.` and a VNI: no other program's device has a name of that form.
-fn is_own_name(name: &str) -> bool {
+fn is_vxlan_name(name: &str) -> bool {
     name.strip_prefix("flannel.").is_some_and(|vni| vni.parse::<u32>().is_ok())
 }
 
@@ -82,7 +86,7 @@ mod tests {
         for (name, expected) in
             [("flannel.1", true), ("flannel.16777215", true), ("flannel.x", false), ("flannel0", false)]
         {
-            assert_eq!(is_own_name(name), expected, "{name}");
+            assert_eq!(is_vxlan_name(name), expected, "{name}");
         }
     }
 }
