@@ -26,6 +26,15 @@ impl Network {
         Ok(self.link(name).await?.as_ref().and_then(existing_vxlan))
     }
 
+    /// Index of the TUN device with this name; `None` if there is none, or only one of another kind.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn existing_tun(&self, name: &str) -> Result<Option<u32>, RequestError> {
+        let link = self.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Tun));
+        Ok(link.map(|link| link.header.index))
+    }
+
     /// Deletes every device that flanneld leaves behind, `flannel.VNI` and `flannel-wg`, and returns their names. Their
     /// routes, neighbors, forwarding entries and peers are deleted with them.
     ///

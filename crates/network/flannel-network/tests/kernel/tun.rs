@@ -43,6 +43,8 @@ fn packets_of_a_tun_device() {
         let error = network.open_tun("flannel0").await.err().unwrap();
         assert!(error.to_string().starts_with("cannot open TUN device flannel0"), "{error}");
         assert_eq!(device.index, lab.one.index("flannel0"));
+        assert_eq!(network.existing_tun("flannel0").await.unwrap(), Some(device.index));
+        assert_eq!(network.existing_tun("eth0").await.unwrap(), None);
         let shown = lab.one.ip("-4 address show dev flannel0");
         assert!(shown.contains("mtu 1472") && shown.contains("inet 10.1.34.0/16"), "{shown}");
         let socket = lab.one.run(|| UdpSocket::bind((Ipv4Addr::new(10, 1, 34, 0), 0)).unwrap());
