@@ -86,7 +86,7 @@ impl Overlay {
     }
 
     /// The hosts to which flanneld itself sends packets; the kernel sends those of other backends than udp.
-    pub fn set_hosts(&self, hosts: &BTreeMap<Ipv4Net, SocketAddrV4>) {
+    pub fn set_hosts(&mut self, hosts: &BTreeMap<Ipv4Net, SocketAddrV4>) {
         if let Overlay::Udp(udp) = self {
             udp.set_hosts(hosts);
         }

@@ -18,12 +18,21 @@ pub struct Udp {
     proxy: Option<UdpProxy>,
     /// Of another daemon's device, which a plan observes.
     observed: Option<u32>,
-    hosts: watch::Sender<UdpHosts>,
+    hosts: BTreeMap<Ipv4Net, SocketAddrV4>,
+    /// The same, for the proxy.
+    table: watch::Sender<UdpHosts>,
 }
 
 impl Udp {
     pub fn new(port: u16) -> Udp {
-        Udp { port, socket: None, proxy: None, observed: None, hosts: watch::Sender::default() }
+        Udp {
+            port,
+            socket: None,
+            proxy: None,
+            observed: None,
+            hosts: BTreeMap::new(),
+            table: watch::Sender::default(),
+        }
     }
 
     /// Opens the socket. The device needs an address, which only the lease determines.
@@ -57,7 +66,7 @@ impl Udp {
         let device = on.network.open_tun(UDP_DEVICE).await?;
         on.network.ensure_tun(&device, address, on.mtu).await?;
         tracing::info!("created device {UDP_DEVICE}");
-        self.proxy = Some(UdpProxy::start(device, socket, self.hosts.subscribe(), subnet));
+        self.proxy = Some(UdpProxy::start(device, socket, self.table.subscribe(), subnet));
         Ok(())
     }
 
@@ -72,12 +81,17 @@ impl Udp {
         self.proxy.as_ref().map(|proxy| proxy.device().index).or(self.observed)
     }
 
-    pub fn set_hosts(&self, hosts: &BTreeMap<Ipv4Net, SocketAddrV4>) {
-        let hosts = UdpHosts::new(hosts);
-        self.hosts.send_if_modified(|current| {
-            let changed = *current != hosts;
-            *current = hosts;
-            changed
-        });
+    pub fn set_hosts(&mut self, hosts: &BTreeMap<Ipv4Net, SocketAddrV4>) {
+        if self.hosts == *hosts {
+            return;
+        }
+        for (subnet, host) in hosts.iter().filter(|(subnet, host)| self.hosts.get(subnet) != Some(host)) {
+            tracing::info!("packets to {subnet} are sent to {host}");
+        }
+        for subnet in self.hosts.keys().filter(|subnet| !hosts.contains_key(subnet)) {
+            tracing::info!("packets to {subnet} are answered as unreachable: there is no lease");
+        }
+        self.table.send_replace(UdpHosts::new(hosts));
+        self.hosts.clone_from(hosts);
     }
 }
