@@ -11,7 +11,7 @@ use flannel_core::{
     LeaseSet, NetworkConfig, Rule, Settings, Step, Tables, WireguardKey, check_overlap, forward_rules,
     masquerade_rules, owns_route,
 };
-use flannel_network::{Firewall, FirewallOutcome, Links, Network};
+use flannel_network::{Firewall, FirewallOutcome, Links, Network, OwnDevice};
 use ipnet::Ipv4Net;
 
 use crate::daemon::overlay::{Overlay, Underlay};
@@ -109,6 +109,24 @@ impl DataPlane {
     pub async fn observe_device(&mut self) -> Result<LeaseAttributes> {
         let on = underlay(&self.network, &self.external, &self.backend);
         self.overlay.observe(on).await
+    }
+
+    /// Devices of the backend that the network had before: packets would still leave through them.
+    pub async fn devices_of_other_backends(&self) -> Result<Vec<OwnDevice>> {
+        let devices = self.network.devices_with_routes(self.config.network, self.overlay.index()).await;
+        devices.context("cannot look for devices of other backends")
+    }
+
+    /// Removes those devices.
+    pub async fn remove_devices_of_other_backends(&self) -> Result<()> {
+        let devices = self.devices_of_other_backends().await?;
+        for device in &devices {
+            tracing::info!(
+                "removing device {}: it has routes to the network, of another backend",
+                device.name
+            );
+        }
+        self.network.remove_devices(&devices).await.context("cannot remove devices of other backends")
     }
 
     /// Compares the tables with what the leases require.

@@ -38,6 +38,9 @@ pub async fn print(settings: &Settings) -> Result<ExitCode> {
     let mut leases = LeaseSet::default();
     leases.replace(snapshot.leases);
     let plan = plane.plan(&leases, subnet).await?;
+    for device in plane.devices_of_other_backends().await? {
+        println!("{:9} {}, would be removed: it has routes to the network", "device", device.name);
+    }
     for step in &plan.steps {
         println!("{:9} {}  # {}", "table", step.change, step.reason);
     }
@@ -65,8 +68,9 @@ fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
 pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
     let network = Network::open()?;
     Firewall::open()?.remove_rules().await?;
-    let removed = network.remove_devices().await.context("cannot remove the devices")?;
-    removed.iter().for_each(|name| println!("removed {name}"));
+    let devices = network.own_devices().await.context("cannot list the devices")?;
+    network.remove_devices(&devices).await.context("cannot remove the devices")?;
+    devices.iter().for_each(|device| println!("removed {}", device.name));
     let store = LeaseStore::open(&settings.store)?;
     // Routes of host-gw are not those of a device: the configuration says which ones are flanneld's.
     let config = store.config().await.context("routes on the external interface remain")?;

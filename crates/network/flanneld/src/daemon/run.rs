@@ -109,6 +109,7 @@ impl<'a> Daemon<'a> {
         let (ignored, status) = (Vec::new(), String::new());
         let mut daemon = Daemon { settings, store, plane, own, leases, rules, ignored, status };
         daemon.reconcile(Scope::ALL).await?;
+        daemon.plane.remove_devices_of_other_backends().await?;
         notify::ready(&daemon.status);
         Ok(daemon)
     }

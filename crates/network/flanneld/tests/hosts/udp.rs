@@ -85,6 +85,36 @@ fn what_others_remove_is_restored() {
     });
 }
 
+#[test]
+fn the_device_of_another_backend_is_removed() {
+    let vxlan = r#"{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}"#;
+    let Some(lab) = started("udp::the_device_of_another_backend_is_removed", 2, vxlan) else { return };
+    lab.wait_for_all_pairs();
+    lab.store.borrow().set("config", CONFIG, None);
+    // Of another daemon, with a network of its own.
+    lab.hosts[0].namespace.shell(
+        "ip link add flannel.7 type vxlan id 7 dstport 8472 && ip link set flannel.7 up
+         ip route add 10.2.0.0/16 dev flannel.7",
+    );
+    for host in 0..2 {
+        lab.hosts[host].kill();
+        let (code, plan) = lab.output(host, &["-plan"]);
+        assert_eq!(code, Some(0), "{plan}");
+        assert!(plan.contains("device    flannel.1, would be removed"), "{plan}");
+        lab.run(host, &["-ip-masq"]);
+    }
+    lab.wait_for_all_pairs();
+    let links = lab.hosts[0].namespace.ip("link");
+    assert!(!links.contains("flannel.1") && links.contains("flannel.7"), "{links}");
+    // And back: the TUN device ends with its daemon.
+    lab.store.borrow().set("config", vxlan, None);
+    for host in 0..2 {
+        lab.hosts[host].kill();
+        lab.run(host, &["-ip-masq"]);
+    }
+    lab.wait_for_all_pairs();
+}
+
 /// The form of the datagrams is flannel's: this test is a host of its own.
 #[test]
 fn datagrams_are_ipv4_packets() {
