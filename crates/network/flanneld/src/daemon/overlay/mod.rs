@@ -1,16 +1,17 @@
 //! flanneld's own device, through which packets leave for other hosts: one file per backend that has one.
 
 mod udp;
+mod underlay;
 mod vxlan;
 mod wireguard;
 
 use std::{collections::BTreeMap, net::SocketAddrV4};
 
 use anyhow::{Context, Result};
-use flannel_core::{Backend, ExternalInterface, LeaseAttributes, Settings};
-use flannel_network::{Network, Outcome};
+use flannel_core::{Backend, LeaseAttributes, Settings};
 use ipnet::Ipv4Net;
 
+pub use self::underlay::Underlay;
 use self::{udp::Udp, vxlan::Vxlan, wireguard::Wireguard};
 
 /// The device of a backend.
@@ -20,15 +21,6 @@ pub enum Overlay {
     Vxlan(Vxlan),
     Udp(Udp),
     Wireguard(Wireguard),
-}
-
-/// What a device is created on.
-#[derive(Clone, Copy)]
-pub struct Underlay<'a> {
-    pub network: &'a Network,
-    pub external: &'a ExternalInterface,
-    /// MTU of the device.
-    pub mtu: u32,
 }
 
 impl Overlay {
@@ -90,14 +82,5 @@ impl Overlay {
         if let Overlay::Udp(udp) = self {
             udp.set_hosts(hosts);
         }
-    }
-}
-
-fn log_outcome(name: &str, outcome: &Outcome) {
-    match outcome {
-        Outcome::Kept => {}
-        Outcome::Created => tracing::info!("created device {name}"),
-        Outcome::Changed => tracing::info!("restored attributes of device {name}"),
-        Outcome::Recreated(reason) => tracing::info!("created device {name} again: {reason}"),
     }
 }

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use tokio::{net::UdpSocket, sync::watch};
 
 use crate::{
-    daemon::overlay::{Underlay, log_outcome},
+    daemon::overlay::underlay::{Underlay, log_outcome},
     io::udp_proxy::UdpProxy,
 };
 

@@ -5,7 +5,7 @@ use flannel_core::{LeaseAttributes, MacAddress, VxlanDevice, VxlanSettings};
 use flannel_network::Network;
 
 use crate::{
-    daemon::overlay::{Underlay, log_outcome},
+    daemon::overlay::underlay::{Underlay, log_outcome},
     io::machine::stable_mac,
 };
 

@@ -7,7 +7,7 @@ use flannel_core::{LeaseAttributes, WIREGUARD_DEVICE, WireguardSecret, Wireguard
 use flannel_network::WireguardDevice;
 
 use crate::{
-    daemon::overlay::{Underlay, log_outcome},
+    daemon::overlay::underlay::{Underlay, log_outcome},
     io::wireguard_key,
 };
 
