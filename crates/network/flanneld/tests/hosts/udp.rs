@@ -29,7 +29,7 @@ fn containers_reach_each_other() {
     lab.wait_for_all_pairs();
     assert_eq!(lab.variable(0, "FLANNEL_MTU"), "1472");
     // A packet of full size, 28 bytes of headers included.
-    assert!(lab.send(0, 1, 1472 - 28));
+    lab.wait_for("a packet of full size", 0, || lab.send(0, 1, 1472 - 28));
     assert_eq!(lab.lease(0).unwrap().value.as_deref(), Some(r#"{"PublicIP":"172.30.0.11"}"#));
     assert!(lab.log(0).contains("it is slow"), "{}", lab.log(0));
     let host = &lab.hosts[0].namespace;
@@ -64,7 +64,7 @@ fn a_host_restarts_and_a_host_leaves() {
     lab.store.borrow().delete(&format!("subnets/{}", lab.key(2)));
     lab.wait_until_unreachable(0, &left);
     assert!(lab.log(0).contains("packets to 10.1."), "{}", lab.log(0));
-    assert!(lab.send(0, 1, 8) && lab.send(1, 0, 8));
+    lab.wait_for("packets of the others", 0, || lab.send(0, 1, 8) && lab.send(1, 0, 8));
 }
 
 #[test]
@@ -103,14 +103,18 @@ fn the_device_of_another_backend_is_removed() {
         assert!(plan.contains("device    flannel.1, would be removed"), "{plan}");
         lab.run(host, &["-ip-masq"]);
     }
+    let has = |host: usize, device: &str| lab.hosts[host].namespace.ip("link").contains(device);
+    for host in 0..2 {
+        lab.wait_for("the removal", host, || has(host, "flannel0:") && !has(host, "flannel.1:"));
+    }
     lab.wait_for_all_pairs();
-    let links = lab.hosts[0].namespace.ip("link");
-    assert!(!links.contains("flannel.1") && links.contains("flannel.7"), "{links}");
+    assert!(has(0, "flannel.7:"), "{}", lab.log(0));
     // And back: the TUN device ends with its daemon.
     lab.store.borrow().set("config", vxlan, None);
     for host in 0..2 {
         lab.hosts[host].kill();
         lab.run(host, &["-ip-masq"]);
+        lab.wait_for("the device", host, || has(host, "flannel.1:") && !has(host, "flannel0:"));
     }
     lab.wait_for_all_pairs();
 }
@@ -132,6 +136,7 @@ fn datagrams_are_ipv4_packets() {
         socket.recv_from(&mut buffer.clone()).is_ok()
     });
     lab.send_to(0, b"to the remote container", "10.1.77.2:7000");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let (length, sender) = socket.recv_from(&mut buffer).unwrap();
     assert_eq!(sender.to_string(), "172.30.0.11:8285");
     let expected = packet(container, remote, b"to the remote container");
@@ -145,8 +150,12 @@ fn datagrams_are_ipv4_packets() {
     }
     // To a host of another subnet, and to no container at all.
     socket.send_to(&packet(remote, [10, 1, 77, 3], b"elsewhere"), host).unwrap();
-    socket.send_to(&packet(remote, container, b"from the remote container"), host).unwrap();
-    assert_eq!(lab.received(0, b"from the remote container").as_deref(), Some("10.1.77.2:7000"));
+    lab.wait_for("a packet of the other host", 0, || {
+        socket.send_to(&packet(remote, container, b"from the remote container"), host).unwrap();
+        let sender = lab.received(0, b"from the remote container");
+        sender.is_some_and(|sender| sender == "10.1.77.2:7000")
+    });
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let elsewhere = |length: usize, buffer: &[u8]| buffer[..length].ends_with(b"elsewhere");
     while let Ok((length, _)) = socket.recv_from(&mut buffer) {
         assert!(!elsewhere(length, &buffer), "the host forwards packets that are not for its subnet");

@@ -40,14 +40,14 @@ fn containers_reach_each_other() {
     }
     lab.wait_for_all_pairs();
     assert_eq!(lab.variable(0, "FLANNEL_MTU"), "1420");
-    assert!(lab.send(0, 1, 1420 - 28));
+    lab.wait_for("a packet of full size", 0, || lab.send(0, 1, 1420 - 28));
     let host = &lab.hosts[0].namespace;
     assert_eq!(host.ip("route show 10.1.0.0/16").trim_end(), "10.1.0.0/16 dev flannel-wg");
 
     // A restart keeps key and peers.
     let before = public_key(&lab, 0);
     lab.hosts[0].kill();
-    assert!(lab.send(0, 1, 8) && lab.send(1, 0, 8), "the kernel carries the packets");
+    lab.wait_for("packets, which the kernel carries", 0, || lab.send(0, 1, 8) && lab.send(1, 0, 8));
     lab.run(0, &["-ip-masq"]);
     lab.wait_for_all_pairs();
     assert_eq!(public_key(&lab, 0), before);
