@@ -10,7 +10,14 @@ use crate::{
         MAX_VNI, UDP_OVERHEAD, UDP_PORT, VXLAN_OVERHEAD, VXLAN_PORT, WIREGUARD_OVERHEAD, WIREGUARD_PORT,
     },
     object::{Object, ObjectError},
+    wireguard_key::WireguardSecret,
 };
+
+/// The device of backend udp.
+pub const UDP_DEVICE: &str = "flannel0";
+
+/// The device of backend wireguard.
+pub const WIREGUARD_DEVICE: &str = "flannel-wg";
 
 /// A backend and its settings, the member `Backend` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub struct WireguardSettings {
     pub port: u16,
     /// Seconds between two packets that keep the connection through a NAT open; 0: none.
     pub keepalive: u16,
+    /// A key that all hosts have in addition to their own, `PSK`.
+    pub preshared: Option<WireguardSecret>,
 }
 
 /// A backend that cannot be used; flanneld exits with it.
@@ -97,10 +106,7 @@ impl Backend {
             "host-gw" => Backend::HostGw,
             "udp" => Backend::Udp { port: object.port("Port")?.unwrap_or(UDP_PORT) },
             "alloc" => Backend::Alloc,
-            "wireguard" => Backend::Wireguard(WireguardSettings {
-                port: object.port("ListenPort")?.unwrap_or(WIREGUARD_PORT),
-                keepalive: object.port("PersistentKeepaliveInterval")?.unwrap_or_default(),
-            }),
+            "wireguard" => Backend::Wireguard(wireguard(&object)?),
             _ => return Err(BackendError::Unknown(kind.to_owned())),
         })
     }
@@ -119,8 +125,8 @@ impl Backend {
     pub fn device(&self) -> Option<String> {
         match self {
             Backend::Vxlan(settings) => Some(format!("flannel.{}", settings.vni)),
-            Backend::Udp { .. } => Some("flannel0".to_owned()),
-            Backend::Wireguard(_) => Some("flannel-wg".to_owned()),
+            Backend::Udp { .. } => Some(UDP_DEVICE.to_owned()),
+            Backend::Wireguard(_) => Some(WIREGUARD_DEVICE.to_owned()),
             Backend::HostGw | Backend::Alloc => None,
         }
     }
@@ -137,6 +143,27 @@ impl Backend {
     }
 }
 
+fn wireguard(object: &Object) -> Result<WireguardSettings, ObjectError> {
+    match object.text("Mode")?.unwrap_or_default() {
+        "" | "separate" | "auto" | "ipv4" => {}
+        other => {
+            let cause = format!("`{other}` is not available: hosts reach each other by IPv4; leave it out");
+            return Err(object.error("Mode", cause));
+        }
+    }
+    let preshared = match object.text("PSK")? {
+        None | Some("") => None,
+        // The error must not show the key.
+        Some(text) => Some(text.parse().map_err(|error| object.error("PSK", format!("{error}")))?),
+    };
+    Ok(WireguardSettings {
+        port: object.port("ListenPort")?.unwrap_or(WIREGUARD_PORT),
+        keepalive: object.port("PersistentKeepaliveInterval")?.unwrap_or_default(),
+        // For the kernel, a key of zeros is none.
+        preshared: preshared.filter(|key: &WireguardSecret| key.0 != [0; 32]),
+    })
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,8 +173,9 @@ impl fmt::Display for Backend {
             Backend::HostGw => f.write_str("host-gw"),
             Backend::Udp { port } => write!(f, "udp Port={port}"),
             Backend::Alloc => f.write_str("alloc"),
-            Backend::Wireguard(WireguardSettings { port, keepalive }) => {
-                write!(f, "wireguard ListenPort={port} PersistentKeepaliveInterval={keepalive}")
+            Backend::Wireguard(WireguardSettings { port, keepalive, preshared }) => {
+                write!(f, "wireguard ListenPort={port} PersistentKeepaliveInterval={keepalive}")?;
+                if preshared.is_some() { f.write_str(" PSK=(hidden)") } else { Ok(()) }
             }
         }
     }
@@ -181,6 +209,18 @@ mod tests {
             r#","Backend":{"Type":"wireguard"}"#,
             "wireguard ListenPort=51820 PersistentKeepaliveInterval=0 1420",
         );
+        let key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        check(
+            &format!(r#","Backend":{{"Type":"wireguard","ListenPort":7,"PSK":"{key}","Mode":"ipv4"}}"#),
+            "wireguard ListenPort=7 PersistentKeepaliveInterval=0 PSK=(hidden) 1420",
+        );
+        let zeros = "A".repeat(43);
+        check(
+            &format!(
+                r#","Backend":{{"Type":"wireguard","PSK":"{zeros}=","PersistentKeepaliveInterval":25}}"#
+            ),
+            "wireguard ListenPort=51820 PersistentKeepaliveInterval=25 1420",
+        );
     }
 
     #[test]
@@ -199,6 +239,16 @@ mod tests {
         check(
             r#","Backend":{"Type":"udp","Port":"8285"}"#,
             &format!("{place}Backend.Port: an integer from 0 to 65535 is required, found \"8285\""),
+        );
+        check(
+            r#","Backend":{"Type":"wireguard","PSK":"secret"}"#,
+            &format!("{place}Backend.PSK: 32 bytes in Base64 are required, as `wg genkey` prints them"),
+        );
+        check(
+            r#","Backend":{"Type":"wireguard","Mode":"ipv6"}"#,
+            &format!(
+                "{place}Backend.Mode: `ipv6` is not available: hosts reach each other by IPv4; leave it out"
+            ),
         );
         check(r#","Backend":"vxlan""#, &format!("{place}a JSON object is required, this is a string"));
     }

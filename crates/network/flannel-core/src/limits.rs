@@ -41,7 +41,8 @@ pub const VXLAN_OVERHEAD: u32 = 50;
 /// Bytes that the udp backend adds: IPv4 and UDP headers.
 pub const UDP_OVERHEAD: u32 = 28;
 
-/// Bytes that WireGuard adds over IPv6, which is more than over IPv4: the MTU is the one `wg-quick` sets.
+/// Bytes that WireGuard adds over IPv6; over IPv4 it adds 60. All hosts of a network need the same MTU, and flannel has
+/// this value for both, as `wg-quick` does.
 pub const WIREGUARD_OVERHEAD: u32 = 80;
 
 /// A longer configuration or lease is refused.

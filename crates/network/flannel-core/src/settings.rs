@@ -52,6 +52,12 @@ pub const FLAGS: &[Flag] = &[
     Flag::switch("version", "print version and exit"),
     Flag::new("default-backend", ValueKind::Text, "type of the backend if the configuration has none")
         .default("udp"),
+    Flag::new(
+        "wireguard-key-file",
+        ValueKind::File,
+        "file of the private key of backend wireguard, created if it is absent; else $WIREGUARD_KEY_FILE",
+    )
+    .default("/run/flannel/wgkey"),
     Flag::switch("plan", "print what would be changed, with reasons, and exit; changes nothing"),
     Flag::switch("teardown", "remove devices, routes and rules of flanneld, and exit; keeps the lease"),
     Flag::new("v", ValueKind::Number, "log level for V logs").hidden(),
@@ -116,6 +122,8 @@ pub struct Settings {
     pub healthz: Option<SocketAddr>,
     /// The backend of a configuration without one.
     pub default_backend: String,
+    /// The private key of backend wireguard.
+    pub wireguard_key_file: PathBuf,
     /// A lost subnet is given up although containers use it: `FLANNELD_FORCE_RELEASE`.
     pub force_release: bool,
 }
@@ -190,11 +198,18 @@ pub fn settings(args: &ParsedArgs, environment: Environment<'_>) -> Result<Setti
         rules_interval: Duration::from_secs(seconds.into()),
         healthz: (healthz_port != 0).then_some(SocketAddr::new(healthz_ip, healthz_port)),
         default_backend: source.text_or_default("default-backend"),
+        wireguard_key_file: wireguard_key_file(&source),
         force_release: match source.variable("FLANNELD_FORCE_RELEASE") {
             Some((origin, text)) => parse_switch(&text).map_err(|error| SettingError::new(origin, error))?,
             None => false,
         },
     })
+}
+
+/// `WIREGUARD_KEY_FILE` is flannel's.
+fn wireguard_key_file(source: &SettingSource<'_>) -> PathBuf {
+    let found = source.find("wireguard-key-file").or_else(|| source.variable("WIREGUARD_KEY_FILE"));
+    found.map_or_else(|| source.text_or_default("wireguard-key-file"), |(_, path)| path).into()
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {
@@ -266,6 +281,7 @@ mod tests {
         assert_eq!(settings.renew_margin, Duration::from_secs(3600));
         assert_eq!((settings.healthz, settings.default_backend.as_str()), (None, "udp"));
         assert_eq!(settings.invocation, Invocation::Run);
+        assert_eq!(settings.wireguard_key_file, PathBuf::from("/run/flannel/wgkey"));
     }
 
     #[test]
@@ -277,6 +293,7 @@ mod tests {
             ("FLANNELD_ETCD_PREFIX", "net/"),
             ("FLANNELD_DEFAULT_BACKEND", "vxlan"),
             ("FLANNELD_FORCE_RELEASE", "true"),
+            ("WIREGUARD_KEY_FILE", "/a"),
         ];
         let settings =
             read(&["--ip-masq=false", "-healthz-port=8080", "-iface-regex=eth.*"], &variables).unwrap();
@@ -287,6 +304,9 @@ mod tests {
         assert_eq!(settings.store.prefix, "/net");
         assert_eq!(settings.default_backend, "vxlan");
         assert_eq!(settings.healthz.unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(settings.wireguard_key_file, PathBuf::from("/a"));
+        let flag = read(&["-wireguard-key-file=/b"], &variables).unwrap();
+        assert_eq!(flag.wireguard_key_file, PathBuf::from("/b"));
         let several = read(&["-iface=eth3", "-iface", "10.0.0.7"], &variables).unwrap();
         assert_eq!(several.interface.names, ["eth3", "10.0.0.7"]);
         assert!(read(&["-kube-subnet-mgr=false", "-v=10"], &[]).is_ok());

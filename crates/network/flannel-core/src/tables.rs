@@ -1,11 +1,18 @@
 //! The kernel's tables through which packets reach the subnets of other hosts, and the changes that lead from what
 //! was observed to what the leases require.
 
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use ipnet::Ipv4Net;
 
-use crate::{mac_address::MacAddress, wireguard_key::WireguardKey};
+use crate::{
+    mac_address::MacAddress,
+    wireguard_key::{WireguardKey, WireguardSecret},
+};
 
 /// The entries that flanneld owns, observed or desired. Equal tables carry the same traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,11 +31,25 @@ pub struct Tables {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// UDP address of the host.
-    pub endpoint: std::net::SocketAddrV4,
+    pub endpoint: SocketAddrV4,
     /// The only addresses that packets from this peer may have, and that are sent to it.
     pub allowed: Ipv4Net,
     /// Seconds between two packets that keep the connection through a NAT open; 0: none.
     pub keepalive: u16,
+    /// The preshared key.
+    pub preshared: Option<WireguardSecret>,
+}
+
+impl Tables {
+    /// WireGuard follows a peer to the address from which its authenticated packets come, such as that of a NAT. An
+    /// endpoint counts as changed only if it differs from the one in `set`, which flanneld set.
+    pub fn ignore_roaming(&mut self, set: &BTreeMap<WireguardKey, SocketAddrV4>) {
+        for (key, peer) in &mut self.peers {
+            if let Some(endpoint) = set.get(key) {
+                peer.endpoint = *endpoint;
+            }
+        }
+    }
 }
 
 /// How packets leave for a subnet.
@@ -92,6 +113,9 @@ impl fmt::Display for Change {
                 write!(f, "wg set $DEV peer {key} endpoint {} allowed-ips {}", peer.endpoint, peer.allowed)?;
                 if peer.keepalive > 0 {
                     write!(f, " persistent-keepalive {}", peer.keepalive)?;
+                }
+                if peer.preshared.is_some() {
+                    f.write_str(" preshared-key (hidden)")?;
                 }
                 Ok(())
             }

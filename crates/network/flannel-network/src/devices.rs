@@ -1,12 +1,18 @@
 //! flanneld's devices that exist already.
 
-use flannel_core::MacAddress;
+use flannel_core::{MacAddress, RouteLink, WIREGUARD_DEVICE};
+use ipnet::Ipv4Net;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkMessage},
 };
 
-use crate::{device::kind, network::Network, request::RequestError};
+use crate::{
+    device::kind,
+    entries::{read_route, routes_request},
+    network::Network,
+    request::RequestError,
+};
 
 /// An existing vxlan device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +21,15 @@ pub struct ExistingVxlan {
     pub index: u32,
     /// Its MAC address.
     pub mac: MacAddress,
+}
+
+/// A device that flanneld created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnDevice {
+    /// Its name.
+    pub name: String,
+    /// Its index in the kernel.
+    pub index: u32,
 }
 
 impl Network {
@@ -26,32 +41,77 @@ impl Network {
         Ok(self.link(name).await?.as_ref().and_then(existing_vxlan))
     }
 
-    /// Deletes every device that flanneld creates, `flannel.VNI`, and returns their names. Their routes, neighbors and
-    /// forwarding entries go with them.
+    /// Index of the TUN device with this name; `None` if there is none, or only one of another kind.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn existing_tun(&self, name: &str) -> Result<Option<u32>, RequestError> {
+        let link = self.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Tun));
+        Ok(link.map(|link| link.header.index))
+    }
+
+    /// Deletes these devices. Their routes, neighbors, forwarding entries and peers are deleted with them.
     ///
     /// # Errors
     /// The kernel does not answer, or refuses.
-    pub async fn remove_devices(&self) -> Result<Vec<String>, RequestError> {
+    pub async fn remove_devices(&self, devices: &[OwnDevice]) -> Result<(), RequestError> {
+        for device in devices {
+            self.delete_link(device.index).await?;
+        }
+        Ok(())
+    }
+
+    /// The devices other than `except` through which routes to subnets of `network` lead: those of the backend that the
+    /// network had before. Their routes to single subnets precede one to the whole network.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn devices_with_routes(
+        &self,
+        network: Ipv4Net,
+        except: Option<u32>,
+    ) -> Result<Vec<OwnDevice>, RequestError> {
+        let mut devices = self.own_devices().await?;
+        devices.retain(|device| Some(device.index) != except);
+        let mut found = Vec::new();
+        for device in devices {
+            let within = |message| match message {
+                RouteNetlinkMessage::NewRoute(route) => {
+                    let (subnet, _) = read_route(&route, device.index, RouteLink::Overlay)?;
+                    network.contains(&subnet).then_some(())
+                }
+                _ => None,
+            };
+            if !self.route.dump(routes_request(Some(device.index)), within).await?.is_empty() {
+                found.push(device);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every device that flanneld leaves behind when it exits: `flannel.VNI` and `flannel-wg`.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn own_devices(&self) -> Result<Vec<OwnDevice>, RequestError> {
         let own = |message| match message {
             RouteNetlinkMessage::NewLink(link) => {
                 let name = name(&link)?.to_owned();
-                let is_own = is_own_name(&name) && existing_vxlan(&link).is_some();
-                is_own.then_some((name, link.header.index))
+                let is_own = match kind(&link) {
+                    Some(InfoKind::Vxlan) => is_vxlan_name(&name),
+                    Some(InfoKind::Wireguard) => name == WIREGUARD_DEVICE,
+                    _ => false,
+                };
+                is_own.then_some(OwnDevice { name, index: link.header.index })
             }
             _ => None,
         };
-        let devices = self.route.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), own).await?;
-        let mut removed = Vec::new();
-        for (name, index) in devices {
-            self.delete_link(index).await?;
-            removed.push(name);
-        }
-        Ok(removed)
+        self.route.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), own).await
     }
 }
 
 /// `flannel.` and a VNI: no other program's device has a name of that form.
-fn is_own_name(name: &str) -> bool {
+fn is_vxlan_name(name: &str) -> bool {
     name.strip_prefix("flannel.").is_some_and(|vni| vni.parse::<u32>().is_ok())
 }
 
@@ -82,7 +142,7 @@ mod tests {
         for (name, expected) in
             [("flannel.1", true), ("flannel.16777215", true), ("flannel.x", false), ("flannel0", false)]
         {
-            assert_eq!(is_own_name(name), expected, "{name}");
+            assert_eq!(is_vxlan_name(name), expected, "{name}");
         }
     }
 }

@@ -29,7 +29,7 @@ pub use address::{AddressError, AddressOutcome};
 pub use apply::StepError;
 pub use changes::{Changed, Changes, ChangesError};
 pub use device::Outcome;
-pub use devices::ExistingVxlan;
+pub use devices::{ExistingVxlan, OwnDevice};
 pub use direct::DirectError;
 pub use firewall::{Firewall, FirewallError, FirewallOutcome};
 pub use interfaces::InterfacesError;

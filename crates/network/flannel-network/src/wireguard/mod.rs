@@ -3,9 +3,7 @@
 mod connection;
 mod peers;
 
-use std::fmt;
-
-use flannel_core::{Peer, WireguardKey};
+use flannel_core::{Peer, WireguardKey, WireguardSecret};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -24,23 +22,16 @@ use crate::{
 };
 
 /// A WireGuard device as it has to be.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireguardDevice {
     /// Its name.
     pub name: String,
     /// Its private key, which no message and no error contains.
-    pub private_key: [u8; 32],
+    pub private_key: WireguardSecret,
     /// UDP port at which it receives.
     pub listen_port: u16,
     /// MTU in bytes: the external interface's less the headers.
     pub mtu: u32,
-}
-
-impl fmt::Debug for WireguardDevice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, listen_port, mtu, .. } = self;
-        write!(f, "WireguardDevice {{ name: {name:?}, listen_port: {listen_port}, mtu: {mtu}, .. }}")
-    }
 }
 
 /// The device is as required, and up.
@@ -60,7 +51,10 @@ pub struct EnsuredWireguard {
 pub enum EnsureWireguardError {
     #[error("cannot observe device {name}")]
     Observe { name: String, source: RequestError },
-    #[error("cannot create device {name}: the kernel has no WireGuard (module `wireguard`)")]
+    #[error(
+        "cannot create device {name}: the kernel has no WireGuard: load or install module `wireguard`, or use another \
+         backend"
+    )]
     NotSupported { name: String, source: RequestError },
     #[error("cannot create device {name}")]
     Create { name: String, source: RequestError },
@@ -106,7 +100,7 @@ impl Network {
             let mut complete = true;
             if !is_configured(&attributes, desired) {
                 let configuration = vec![
-                    WireguardAttribute::PrivateKey(desired.private_key),
+                    WireguardAttribute::PrivateKey(desired.private_key.0),
                     WireguardAttribute::ListenPort(desired.listen_port),
                 ];
                 let result = wireguard.set(index, configuration).await;
@@ -155,6 +149,17 @@ impl Network {
         }
     }
 
+    /// Index and public key of the WireGuard device with this name; `None` if there is none, or it has no key.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn existing_wireguard(&self, name: &str) -> Result<Option<(u32, WireguardKey)>, RequestError> {
+        let link = self.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Wireguard));
+        let Some(link) = link else { return Ok(None) };
+        let attributes = self.wireguard().await?.device(link.header.index).await?;
+        Ok(attributes.iter().find_map(public_key).map(|key| (link.header.index, key)))
+    }
+
     /// The peers of a device; none if it is no WireGuard device.
     pub(crate) async fn peers(&self, index: u32) -> Result<Vec<(WireguardKey, Peer)>, RequestError> {
         let link = self.link_at(index).await?;
@@ -185,15 +190,8 @@ impl Network {
 }
 
 fn is_configured(attributes: &[WireguardAttribute], desired: &WireguardDevice) -> bool {
-    attributes.contains(&WireguardAttribute::PrivateKey(clamped(desired.private_key)))
+    attributes.contains(&WireguardAttribute::PrivateKey(WireguardSecret::private(desired.private_key.0).0))
         && attributes.contains(&WireguardAttribute::ListenPort(desired.listen_port))
-}
-
-/// The key as the kernel has it: of each private key, Curve25519 ignores five bits.
-fn clamped(mut key: [u8; 32]) -> [u8; 32] {
-    key[0] &= 0b1111_1000;
-    key[31] = key[31] & 0b0111_1111 | 0b0100_0000;
-    key
 }
 
 fn public_key(attribute: &WireguardAttribute) -> Option<WireguardKey> {
@@ -211,18 +209,25 @@ mod tests {
     fn the_private_key_is_not_shown() {
         let device = WireguardDevice {
             name: "flannel.wg".into(),
-            private_key: [0xab; 32],
+            private_key: WireguardSecret([0xab; 32]),
             listen_port: 51820,
             mtu: 1420,
         };
         let shown = format!("{device:?}");
-        assert_eq!(shown, "WireguardDevice { name: \"flannel.wg\", listen_port: 51820, mtu: 1420, .. }");
+        assert_eq!(
+            shown,
+            "WireguardDevice { name: \"flannel.wg\", private_key: (hidden), listen_port: 51820, mtu: 1420 }"
+        );
     }
 
     #[test]
     fn the_configuration() {
-        let desired =
-            WireguardDevice { name: String::new(), private_key: [7; 32], listen_port: 51820, mtu: 1420 };
+        let desired = WireguardDevice {
+            name: String::new(),
+            private_key: WireguardSecret([7; 32]),
+            listen_port: 51820,
+            mtu: 1420,
+        };
         let mut key = [7; 32];
         (key[0], key[31]) = (0, 71);
         let check = |key, port, expected| {

@@ -5,12 +5,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
-use flannel_core::{Peer, WireguardKey};
+use flannel_core::{Peer, WireguardKey, WireguardSecret};
 use ipnet::Ipv4Net;
 use netlink_packet_wireguard::{
     WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardPeer,
     WireguardPeerAttribute, WireguardPeerFlags,
 };
+
+/// The kernel's preshared key of a peer without one.
+const NO_SECRET: [u8; 32] = [0; 32];
 
 /// The peer, which replaces one with the same key.
 pub fn message(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
@@ -24,6 +27,7 @@ pub fn message(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
         WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
         WireguardPeerAttribute::Endpoint(SocketAddr::V4(peer.endpoint)),
         WireguardPeerAttribute::PersistentKeepalive(peer.keepalive),
+        WireguardPeerAttribute::PresharedKey(peer.preshared.map_or(NO_SECRET, |key| key.0)),
         WireguardPeerAttribute::AllowedIps(vec![allowed]),
     ])
 }
@@ -39,12 +43,14 @@ const OTHER: Peer = Peer {
     endpoint: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
     allowed: Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0),
     keepalive: 0,
+    preshared: None,
 };
 
 #[derive(Default)]
 struct Parts {
     endpoint: Option<SocketAddr>,
     keepalive: u16,
+    preshared: Option<WireguardSecret>,
     allowed: Vec<Option<Ipv4Net>>,
 }
 
@@ -66,6 +72,9 @@ pub fn read(attributes: Vec<WireguardAttribute>) -> Vec<(WireguardKey, Peer)> {
             match attribute {
                 WireguardPeerAttribute::Endpoint(endpoint) => parts.endpoint = Some(endpoint),
                 WireguardPeerAttribute::PersistentKeepalive(seconds) => parts.keepalive = seconds,
+                WireguardPeerAttribute::PresharedKey(key) if key != NO_SECRET => {
+                    parts.preshared = Some(WireguardSecret(key));
+                }
                 WireguardPeerAttribute::AllowedIps(allowed) => {
                     parts.allowed.extend(allowed.iter().map(network))
                 }
@@ -92,7 +101,7 @@ impl Parts {
     fn peer(self) -> Option<Peer> {
         let Some(SocketAddr::V4(endpoint)) = self.endpoint else { return None };
         let [Some(allowed)] = self.allowed[..] else { return None };
-        Some(Peer { endpoint, allowed, keepalive: self.keepalive })
+        Some(Peer { endpoint, allowed, keepalive: self.keepalive, preshared: self.preshared })
     }
 }
 
@@ -104,7 +113,8 @@ mod tests {
 
     fn peer() -> Peer {
         let endpoint = "192.168.0.2:51820".parse().unwrap();
-        Peer { endpoint, allowed: "10.1.45.0/24".parse().unwrap(), keepalive: 25 }
+        let preshared = Some(WireguardSecret([5; 32]));
+        Peer { endpoint, allowed: "10.1.45.0/24".parse().unwrap(), keepalive: 25, preshared }
     }
 
     /// The attribute after it was bytes.
@@ -120,6 +130,11 @@ mod tests {
         let keys = [WireguardKey([1; 32]), WireguardKey([2; 32])];
         let sent = keys.iter().map(|key| message(key, &peer())).collect();
         assert_eq!(read(vec![transferred(sent)]), keys.map(|key| (key, peer())));
+        // Without a preshared key, the peer's former one is removed.
+        let peer = Peer { preshared: None, ..peer() };
+        let sent = message(&keys[0], &peer);
+        assert!(sent.0.contains(&WireguardPeerAttribute::PresharedKey(NO_SECRET)));
+        assert_eq!(read(vec![transferred(vec![sent])]), [(keys[0], peer)]);
     }
 
     #[test]

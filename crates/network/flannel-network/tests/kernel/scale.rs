@@ -65,7 +65,7 @@ fn operations_are_tasks() {
     is_task(|network, _| network.apply(Links { overlay: None, external: 1 }, &[]));
     is_task(|network, _| network.routes_directly(1, Vec::new()));
     is_task(|network, _| network.ensure_vxlan(Box::leak(Box::new(device(1, 1)))));
-    is_task(|network, _| network.open_tun("flannel0", "10.1.0.0/16".parse().unwrap(), 1472));
+    is_task(|network, _| network.open_tun("flannel0"));
     is_task(|network, _| network.interfaces());
     is_task(|network, _| async { network.changes().unwrap().next(None).await });
     is_task(|_, firewall| firewall.ensure_rules(&[]));

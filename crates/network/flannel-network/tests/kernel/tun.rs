@@ -3,6 +3,7 @@ use std::{
     path::Path,
 };
 
+use flannel_network::{Outcome, TunDevice};
 use tokio::time::timeout;
 
 use crate::lab::{PATIENCE, skipped, test};
@@ -15,8 +16,35 @@ fn packets_of_a_tun_device() {
     test("packets_of_a_tun_device", async |lab| {
         let network = lab.one.network();
         // The test's thread is in the namespace of node 1.
-        let device = network.open_tun("flannel0", "10.1.34.0/16".parse().unwrap(), 1472).await.unwrap();
+        let device = network.open_tun("flannel0").await.unwrap();
+        let address = "10.1.34.0/16".parse().unwrap();
+        let ensure = |device: TunDevice| async {
+            let outcome = network.ensure_tun(&device, address, 1472).await.unwrap();
+            (device, outcome)
+        };
+        let (device, outcome) = ensure(device).await;
+        assert_eq!(outcome, Some(Outcome::Changed));
+        let (mut device, outcome) = ensure(device).await;
+        assert_eq!(outcome, Some(Outcome::Kept));
+        for change in
+            ["link set flannel0 down", "link set flannel0 mtu 1300", "address add 10.2.0.1/16 dev flannel0"]
+        {
+            lab.one.ip(change);
+            if change.starts_with("address") {
+                let error = network.ensure_tun(&device, address, 1472).await.unwrap_err();
+                assert!(error.to_string().contains("it must have only 10.1.34.0/16"), "{error}");
+                lab.one.ip("address delete 10.2.0.1/16 dev flannel0");
+            } else {
+                let outcome;
+                (device, outcome) = ensure(device).await;
+                assert_eq!(outcome, Some(Outcome::Changed), "{change}");
+            }
+        }
+        let error = network.open_tun("flannel0").await.err().unwrap();
+        assert!(error.to_string().starts_with("cannot open TUN device flannel0"), "{error}");
         assert_eq!(device.index, lab.one.index("flannel0"));
+        assert_eq!(network.existing_tun("flannel0").await.unwrap(), Some(device.index));
+        assert_eq!(network.existing_tun("eth0").await.unwrap(), None);
         let shown = lab.one.ip("-4 address show dev flannel0");
         assert!(shown.contains("mtu 1472") && shown.contains("inet 10.1.34.0/16"), "{shown}");
         let socket = lab.one.run(|| UdpSocket::bind((Ipv4Addr::new(10, 1, 34, 0), 0)).unwrap());
@@ -46,5 +74,8 @@ fn packets_of_a_tun_device() {
         assert_eq!((&answer[..length], from), (&b"to the other host"[..], "10.1.45.7:9".parse().unwrap()));
         drop(device);
         assert!(!lab.one.ip("-o link").contains("flannel0"));
+        let device = network.open_tun("flannel0").await.unwrap();
+        lab.one.ip("link delete flannel0");
+        assert_eq!(ensure(device).await.1, None);
     });
 }

@@ -1,17 +1,20 @@
 //! The kernel's side of a network: the device, the tables, and the rules.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use anyhow::{Context, Result, bail};
 use flannel_core::{
-    Backend, ExternalInterface, Host, Ignored, Interface, InterfaceChoice, LeaseAttributes, LeaseSet,
-    MacAddress, NetworkConfig, Rule, Settings, Step, Tables, VxlanDevice, check_overlap, forward_rules,
+    Backend, Change, Desired, ExternalInterface, Host, Ignored, Interface, InterfaceChoice, LeaseAttributes,
+    LeaseSet, NetworkConfig, Rule, Settings, Step, Tables, WireguardKey, check_overlap, forward_rules,
     masquerade_rules, owns_route,
 };
-use flannel_network::{Firewall, FirewallOutcome, Links, Network, Outcome};
+use flannel_network::{Firewall, FirewallOutcome, Links, Network, OwnDevice};
 use ipnet::Ipv4Net;
 
-use crate::io::machine::stable_mac;
+use crate::daemon::overlay::{Overlay, Underlay};
 
 /// The kernel's objects of one network.
 pub struct DataPlane {
@@ -20,15 +23,16 @@ pub struct DataPlane {
     pub external: ExternalInterface,
     pub config: NetworkConfig,
     pub backend: Backend,
-    /// Index of flanneld's device; none before it exists, and for backends without one.
-    pub device: Option<u32>,
-    /// Its MAC address, once it was published.
-    pub mac: Option<MacAddress>,
+    pub overlay: Overlay,
+    /// Endpoints of WireGuard's peers as they were set: the kernel follows peers to others.
+    endpoints: BTreeMap<WireguardKey, SocketAddrV4>,
 }
 
 /// What the leases require, in comparison with the kernel.
 pub struct Plan {
     pub steps: Vec<Step>,
+    /// Hosts to which flanneld itself sends packets.
+    pub datagrams: BTreeMap<Ipv4Net, SocketAddrV4>,
     pub ignored: Vec<Ignored>,
 }
 
@@ -53,6 +57,10 @@ pub fn log_interface(external: &ExternalInterface) {
     }
 }
 
+fn underlay<'a>(network: &'a Network, external: &'a ExternalInterface, backend: &Backend) -> Underlay<'a> {
+    Underlay { network, external, mtu: backend.mtu(external.mtu) }
+}
+
 impl DataPlane {
     /// The objects of a configuration, none of which is created yet, and all interfaces.
     pub async fn open(
@@ -63,7 +71,9 @@ impl DataPlane {
         let backend = Backend::parse(&config, &settings.default_backend).context("Error fetching backend")?;
         let (external, interfaces) = external_interface(&network, &settings.interface).await?;
         let firewall = Firewall::open()?;
-        let plane = DataPlane { network, firewall, external, config, backend, device: None, mac: None };
+        let overlay = Overlay::new(&backend, settings);
+        let endpoints = BTreeMap::new();
+        let plane = DataPlane { network, firewall, external, config, backend, overlay, endpoints };
         Ok((plane, interfaces))
     }
 
@@ -78,66 +88,49 @@ impl DataPlane {
                        supported by host-gw backend: -public-ip is {public_ip}, the interface has {address}"
                 )
             }
-            Backend::Udp { .. } | Backend::Wireguard(_) => {
-                bail!("backend {} is not available in this version: use vxlan or host-gw", self.backend)
-            }
-            Backend::Vxlan(_) | Backend::HostGw | Backend::Alloc => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    /// Creates the device or restores it, and returns the value that the lease is to have.
-    pub async fn create_device(&mut self) -> Result<LeaseAttributes> {
-        let public_ip = self.external.public_ip;
-        let Backend::Vxlan(settings) = self.backend else {
-            return Ok(LeaseAttributes::plain(public_ip, self.backend.lease_type()));
-        };
-        let name = format!("flannel.{}", settings.vni);
-        let device = VxlanDevice {
-            vni: settings.vni,
-            port: settings.port,
-            group_policy: settings.group_policy,
-            underlay: self.external.index,
-            local: self.external.address,
-            mac: self.mac(&name).await?,
-            mtu: self.backend.mtu(self.external.mtu),
-            name,
-        };
-        let ensured = self
-            .network
-            .ensure_vxlan(&device)
-            .await
-            .with_context(|| format!("cannot create {}", device.name))?;
-        match ensured.outcome {
-            Outcome::Kept => {}
-            Outcome::Created => tracing::info!("created device {} with address {}", device.name, device.mac),
-            Outcome::Changed => tracing::info!("restored address and MTU of device {}", device.name),
-            Outcome::Recreated(reason) => tracing::info!("created device {} again: {reason}", device.name),
-        }
-        self.device = Some(ensured.index);
-        self.mac = Some(device.mac);
-        Ok(LeaseAttributes::vxlan(public_ip, device.mac))
+    /// Creates or restores the part of the device that the lease publishes, and returns the value that the lease is to
+    /// have.
+    pub async fn prepare_device(&mut self) -> Result<LeaseAttributes> {
+        let on = underlay(&self.network, &self.external, &self.backend);
+        self.overlay.prepare(on).await
     }
 
-    /// The address of the device: the published one, else that of a device that exists, which peers have, else the
-    /// machine's.
-    pub async fn mac(&self, name: &str) -> Result<MacAddress> {
-        if let Some(mac) = self.mac {
-            return Ok(mac);
-        }
-        let existing = self.network.existing_vxlan(name).await.context("cannot read the vxlan device")?;
-        Ok(existing.map_or_else(|| stable_mac(name, self.external.public_ip), |device| device.mac))
+    /// Completes the device with its address.
+    pub async fn complete_device(&mut self, subnet: Ipv4Net) -> Result<()> {
+        let on = underlay(&self.network, &self.external, &self.backend);
+        self.overlay.complete(on, subnet).await
     }
 
-    /// Gives the device the address from which the host's own packets to containers are sent.
-    pub async fn set_address(&self, subnet: Ipv4Net) -> Result<()> {
-        let Some(device) = self.device else { return Ok(()) };
-        let address = Ipv4Net::new_assert(subnet.network(), 32);
-        self.network.ensure_address(device, address).await.context("cannot set the address of the device")?;
-        Ok(())
+    /// The value that the lease would have; uses an existing device, and creates none.
+    pub async fn observe_device(&mut self) -> Result<LeaseAttributes> {
+        let on = underlay(&self.network, &self.external, &self.backend);
+        self.overlay.observe(on).await
+    }
+
+    /// Devices of the backend that the network had before: packets would still leave through them.
+    pub async fn devices_of_other_backends(&self) -> Result<Vec<OwnDevice>> {
+        let devices = self.network.devices_with_routes(self.config.network, self.overlay.index()).await;
+        devices.context("cannot look for devices of other backends")
+    }
+
+    /// Removes those devices.
+    pub async fn remove_devices_of_other_backends(&self) -> Result<()> {
+        let devices = self.devices_of_other_backends().await?;
+        for device in &devices {
+            tracing::info!(
+                "removing device {}: it has routes to the network, of another backend",
+                device.name
+            );
+        }
+        self.network.remove_devices(&devices).await.context("cannot remove devices of other backends")
     }
 
     /// Compares the tables with what the leases require.
-    pub async fn plan(&self, leases: &LeaseSet, subnet: Ipv4Net) -> Result<Plan> {
+    pub async fn plan(&mut self, leases: &LeaseSet, subnet: Ipv4Net) -> Result<Plan> {
         let no_direct = BTreeSet::new();
         let mut host = Host {
             config: &self.config,
@@ -158,8 +151,17 @@ impl DataPlane {
         };
         host.direct = &direct;
         let desired = leases.desired(&host);
-        let observed = self.observe().await?;
-        Ok(Plan { steps: leases.plan(&observed, &desired.tables), ignored: desired.ignored })
+        let mut observed = self.observe().await?;
+        observed.ignore_roaming(&self.endpoints);
+        self.endpoints.retain(|key, _| desired.tables.peers.contains_key(key));
+        for (key, peer) in &desired.tables.peers {
+            if observed.peers.get(key) == Some(peer) {
+                self.endpoints.insert(*key, peer.endpoint);
+            }
+        }
+        let steps = leases.plan(&observed, &desired.tables);
+        let Desired { datagrams, ignored, .. } = desired;
+        Ok(Plan { steps, datagrams, ignored })
     }
 
     /// The tables as they are.
@@ -172,17 +174,25 @@ impl DataPlane {
     }
 
     fn links(&self) -> Links {
-        Links { overlay: self.device, external: self.external.index }
+        Links { overlay: self.overlay.index(), external: self.external.index }
     }
 
-    /// Executes the steps. A failed one is logged, and is planned again.
-    pub async fn apply(&self, steps: &[Step]) {
-        for step in steps {
+    /// Executes the plan. A failed step is logged; true if there is none.
+    pub async fn apply(&mut self, plan: &Plan) -> bool {
+        self.overlay.set_hosts(&plan.datagrams);
+        for step in &plan.steps {
             tracing::info!("{} ({})", step.change, step.reason);
         }
-        for (step, error) in self.network.apply(self.links(), steps).await {
-            tracing::error!("{} ({}): {}", step.change, step.reason, service::error::chain(&error));
+        let failed = self.network.apply(self.links(), &plan.steps).await;
+        for (step, error) in &failed {
+            tracing::error!("{} ({}): {}", step.change, step.reason, service::error::chain(error));
         }
+        for step in plan.steps.iter().filter(|step| failed.iter().all(|(failed, _)| failed != *step)) {
+            if let Change::SetPeer { key, peer } = &step.change {
+                self.endpoints.insert(*key, peer.endpoint);
+            }
+        }
+        failed.is_empty()
     }
 
     /// Restores the rules of the packet filter; true if they were not as required.

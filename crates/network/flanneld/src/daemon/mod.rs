@@ -1,8 +1,10 @@
 //! The daemon.
 
 mod acquire;
+mod comparison;
 mod data_plane;
 mod healthz;
+mod overlay;
 mod plan;
 mod run;
 

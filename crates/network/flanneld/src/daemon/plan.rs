@@ -1,6 +1,6 @@
 //! `flanneld -plan`, which changes nothing, and `flanneld -teardown`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context, Result};
 use flannel_core::{
@@ -9,7 +9,7 @@ use flannel_core::{
 use flannel_network::{Firewall, Network};
 
 use crate::{
-    daemon::data_plane::DataPlane,
+    daemon::data_plane::{DataPlane, Plan},
     io::{lease_store::LeaseStore, subnet_file},
 };
 
@@ -23,7 +23,7 @@ pub async fn print(settings: &Settings) -> Result<ExitCode> {
     println!("network   {network} in subnets of /{}, backend {}", plane.config.subnet_len, plane.backend);
     println!("interface {} {}, public address {}", external.name, external.address, external.public_ip);
     plane.check(&interfaces)?;
-    let attributes = attributes(&mut plane).await?;
+    let attributes = plane.observe_device().await?;
     let snapshot = store.leases().await.context("cannot read the leases")?;
     let acquisition = Acquisition {
         config: &plane.config,
@@ -38,26 +38,20 @@ pub async fn print(settings: &Settings) -> Result<ExitCode> {
     let mut leases = LeaseSet::default();
     leases.replace(snapshot.leases);
     let plan = plane.plan(&leases, subnet).await?;
+    for device in plane.devices_of_other_backends().await? {
+        println!("{:9} {}, would be removed: it has routes to the network", "device", device.name);
+    }
     for step in &plan.steps {
         println!("{:9} {}  # {}", "table", step.change, step.reason);
+    }
+    for (subnet, host) in &plan.datagrams {
+        println!("{:9} {subnet} by UDP to {host}", "packets");
     }
     for rule in plane.rules(subnet, settings.ip_masq, settings.forward_rules) {
         println!("{:9} {}", "rule", rule);
     }
     plan.ignored.iter().for_each(|ignored| println!("{ignored}"));
     Ok(ExitCode::SUCCESS)
-}
-
-/// The value that the lease would have; uses an existing device, and creates none.
-async fn attributes(plane: &mut DataPlane) -> Result<LeaseAttributes> {
-    let public_ip = plane.external.public_ip;
-    let Some(name) = plane.backend.device() else {
-        return Ok(LeaseAttributes::plain(public_ip, plane.backend.lease_type()));
-    };
-    let existing = plane.network.existing_vxlan(&name).await.context("cannot read the vxlan device")?;
-    plane.device = existing.map(|device| device.index);
-    println!("device    {name}, {}", if plane.device.is_some() { "exists" } else { "would be created" });
-    Ok(LeaseAttributes::vxlan(public_ip, plane.mac(&name).await?))
 }
 
 fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
@@ -74,15 +68,16 @@ fn print_write(write: &LeaseWrite, attributes: &LeaseAttributes) {
 pub async fn teardown(settings: &Settings) -> Result<ExitCode> {
     let network = Network::open()?;
     Firewall::open()?.remove_rules().await?;
-    let removed = network.remove_devices().await.context("cannot remove the devices")?;
-    removed.iter().for_each(|name| println!("removed {name}"));
+    let devices = network.own_devices().await.context("cannot list the devices")?;
+    network.remove_devices(&devices).await.context("cannot remove the devices")?;
+    devices.iter().for_each(|device| println!("removed {}", device.name));
     let store = LeaseStore::open(&settings.store)?;
     // Routes of host-gw are not those of a device: the configuration says which ones are flanneld's.
     let config = store.config().await.context("routes on the external interface remain")?;
-    let (plane, _) = DataPlane::open(network, settings, config).await?;
+    let (mut plane, _) = DataPlane::open(network, settings, config).await?;
     let steps = LeaseSet::default().plan(&plane.observe().await?, &flannel_core::Tables::default());
     steps.iter().for_each(|step| println!("{}", step.change));
-    plane.apply(&steps).await;
+    plane.apply(&Plan { steps, datagrams: BTreeMap::new(), ignored: Vec::new() }).await;
     subnet_file::remove(&settings.subnet_file)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     daemon::{
         acquire::{acquire, wait_for_config},
+        comparison::{Schedule, Scope},
         data_plane::{DataPlane, external_interface, log_interface},
         healthz,
     },
@@ -23,7 +24,7 @@ use crate::{
         machine, subnet_file,
         watch::{LeaseEvent, watch},
     },
-    limits::{RECONCILE_INTERVAL, SETTLE, WATCH_QUEUE},
+    limits::{CLOCK_CHECK, FAILED_CHANGE, SETTLE, WATCH_QUEUE},
 };
 
 /// Runs until a signal; exits with a failure where a restart is the remedy.
@@ -86,13 +87,13 @@ impl<'a> Daemon<'a> {
         let (mut plane, interfaces) = DataPlane::open(network, settings, config).await?;
         tracing::info!("Found network config - Backend type: {}", plane.backend);
         plane.check(&interfaces).context("Error registering network")?;
-        let attributes = plane.create_device().await.context("Error registering network")?;
+        let attributes = plane.prepare_device().await.context("Error registering network")?;
         let previous = subnet_file::read(&settings.subnet_file);
         let (lease, others) = acquire(&store, &plane.config, &attributes, previous.map(|file| file.subnet()))
             .await
             .context("Error registering network: failed to acquire lease")?;
         let subnet = lease.subnet;
-        plane.set_address(subnet).await?;
+        plane.complete_device(subnet).await?;
         let rules = plane.rules(subnet, settings.ip_masq, settings.forward_rules);
         plane.ensure_rules(&rules).await?;
         let mtu = plane.backend.mtu(plane.external.mtu);
@@ -107,7 +108,8 @@ impl<'a> Daemon<'a> {
         leases.replace(others);
         let (ignored, status) = (Vec::new(), String::new());
         let mut daemon = Daemon { settings, store, plane, own, leases, rules, ignored, status };
-        daemon.reconcile().await?;
+        daemon.reconcile(Scope::ALL).await?;
+        daemon.plane.remove_devices_of_other_backends().await?;
         notify::ready(&daemon.status);
         Ok(daemon)
     }
@@ -118,7 +120,8 @@ impl<'a> Daemon<'a> {
         tokio::spawn(watch(self.store.clone(), sender));
         let mut changes = self.plane.network.changes().context("cannot watch the kernel's tables")?;
         let mut rules_due = Instant::now() + self.settings.rules_interval;
-        let mut reconcile_due = Instant::now() + RECONCILE_INTERVAL;
+        // Changes before the watch were not reported.
+        let mut schedule = Schedule::new(Instant::now());
         let mut pending: Option<Pending> = None;
         loop {
             if pending.is_none() {
@@ -128,21 +131,22 @@ impl<'a> Daemon<'a> {
             tokio::select! {
                 Some(event) = events.recv() => {
                     if self.take(event) {
-                        reconcile_due = Instant::now();
+                        schedule.add(Scope::TABLES, Instant::now());
                     }
                 }
                 answer = answered(&mut pending) => self.answered(answer),
-                changed = changes.next(self.plane.device) => {
-                    changed.context("cannot watch the kernel's tables")?;
-                    reconcile_due = reconcile_due.min(Instant::now() + SETTLE);
+                changed = changes.next(self.plane.overlay.index()) => {
+                    let changed = changed.context("cannot watch the kernel's tables")?;
+                    schedule.add(Scope::of(changed), Instant::now() + SETTLE);
                 }
                 () = sleep_until(rules_due) => {
                     rules_due = Instant::now() + self.settings.rules_interval;
                     self.keep_rules().await;
                 }
-                () = sleep_until(reconcile_due) => {
-                    reconcile_due = Instant::now() + RECONCILE_INTERVAL;
-                    self.reconcile().await?;
+                () = sleep_until(schedule.due()) => {
+                    if !self.reconcile(schedule.take(Instant::now())).await? {
+                        schedule.add(Scope::ALL, Instant::now() + FAILED_CHANGE);
+                    }
                 }
                 () = sleep(until_request) => {}
             }
@@ -201,8 +205,8 @@ impl<'a> Daemon<'a> {
     /// Until the next request for the own lease is due; bounded, since timers do not run while the machine sleeps.
     fn until_request(&self, is_pending: bool) -> Duration {
         match self.own.next() {
-            Some((at, _)) if !is_pending => at.saturating_sub(machine::now()).min(RECONCILE_INTERVAL),
-            _ => RECONCILE_INTERVAL,
+            Some((at, _)) if !is_pending => at.saturating_sub(machine::now()).min(CLOCK_CHECK),
+            _ => CLOCK_CHECK,
         }
     }
 
@@ -232,30 +236,31 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Brings the kernel's tables to what the leases require.
-    async fn reconcile(&mut self) -> Result<()> {
-        self.keep_device().await?;
+    /// Brings these parts of the kernel to what the leases require; false if something has to be tried again.
+    async fn reconcile(&mut self, scope: Scope) -> Result<bool> {
+        let device = !scope.device || self.keep_device().await?;
+        if !scope.tables {
+            return Ok(device);
+        }
         let plan = self.plane.plan(&self.leases, self.own.lease().subnet).await?;
         for ignored in plan.ignored.iter().filter(|one| !self.ignored.contains(one)) {
             tracing::warn!("{ignored}");
         }
+        let complete = self.plane.apply(&plan).await;
         self.ignored = plan.ignored;
-        if !plan.steps.is_empty() {
-            self.plane.apply(&plan.steps).await;
-        }
         self.report();
-        Ok(())
+        Ok(device && complete)
     }
 
     /// Creates the device again if another program removed or changed it, or if the external interface has another
-    /// address.
-    async fn keep_device(&mut self) -> Result<()> {
+    /// address. False without an external interface.
+    async fn keep_device(&mut self) -> Result<bool> {
         let (external, _) = match external_interface(&self.plane.network, &self.settings.interface).await {
             Ok(found) => found,
             // The interface may be down for a moment.
             Err(error) => {
                 tracing::debug!("{error:#}");
-                return Ok(());
+                return Ok(false);
             }
         };
         if external != self.plane.external {
@@ -267,8 +272,9 @@ impl<'a> Daemon<'a> {
                 external.address
             );
         }
-        self.plane.create_device().await?;
-        self.plane.set_address(self.own.lease().subnet).await
+        self.plane.prepare_device().await?;
+        self.plane.complete_device(self.own.lease().subnet).await?;
+        Ok(true)
     }
 
     /// The state in `systemctl status flanneld`.

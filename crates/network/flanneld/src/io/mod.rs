@@ -3,4 +3,6 @@
 pub mod lease_store;
 pub mod machine;
 pub mod subnet_file;
+pub mod udp_proxy;
 pub mod watch;
+pub mod wireguard_key;

@@ -3,19 +3,21 @@
 use std::{
     cell::RefCell,
     fs::File,
+    io::ErrorKind,
     net::UdpSocket,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use etcd_client::Node;
+use nix::sys::socket::{setsockopt, sockopt::Ipv4RecvErr};
 use tempfile::TempDir;
 
 use crate::{namespace::Namespace, store::Store};
 
 /// Much longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
-const STORE: &str = "172.30.0.1";
+pub const STORE: &str = "172.30.0.1";
 /// A container's port.
 const PORT: u16 = 7000;
 
@@ -108,7 +110,8 @@ impl Lab {
         command
             .arg(format!("-etcd-endpoints={}", self.store.borrow().url))
             .arg(format!("-subnet-file={}", self.file(host, "subnet.env")))
-            .args(arguments);
+            .args(arguments)
+            .env("WIREGUARD_KEY_FILE", self.file(host, "wgkey"));
         command
     }
 
@@ -213,6 +216,36 @@ impl Lab {
         let container = container.as_ref().unwrap();
         let address = container.address.clone();
         container.namespace.run(move || action(&address))
+    }
+
+    /// Waits until a container's packet to this address is answered by ICMP: no host has it.
+    pub fn wait_until_unreachable(&self, from: usize, address: &str) {
+        let container = self.hosts[from].container.borrow();
+        let socket = container.as_ref().unwrap().namespace.socket("0.0.0.0:0");
+        socket.connect((address, PORT)).unwrap();
+        // The kernel reports the answer at the next call.
+        setsockopt(&socket, Ipv4RecvErr, &true).unwrap();
+        self.wait_for(&format!("an answer for {address}"), from, || {
+            socket.send(b"to nobody").is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
+        });
+    }
+
+    /// What the container receives within a moment that ends with this payload: its sender.
+    pub fn received(&self, host: usize, payload: &[u8]) -> Option<String> {
+        let container = self.hosts[host].container.borrow();
+        let mut buffer = [0; 2048];
+        while let Ok((length, sender)) = container.as_ref().unwrap().socket.recv_from(&mut buffer) {
+            if buffer[..length] == *payload {
+                return Some(sender.to_string());
+            }
+        }
+        None
+    }
+
+    /// Sends a datagram from the container, to any address.
+    pub fn send_to(&self, host: usize, payload: &[u8], address: &str) {
+        let container = self.hosts[host].container.borrow();
+        container.as_ref().unwrap().socket.send_to(payload, address).unwrap();
     }
 
     /// Waits until each container reaches each other one.

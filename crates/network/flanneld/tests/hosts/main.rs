@@ -7,6 +7,8 @@ mod connections;
 mod lab;
 mod namespace;
 mod store;
+mod udp;
+mod wireguard;
 
 use std::time::{Duration, Instant};
 
@@ -289,9 +291,9 @@ fn together_with_the_original() {
         eprintln!("SKIPPED: {test}: KEELSON_REFERENCE_FLANNELD names no flanneld");
         return;
     };
-    for direct in [false, true] {
-        let config =
-            format!(r#"{{"Network":"10.1.0.0/16","Backend":{{"Type":"vxlan","DirectRouting":{direct}}}}}"#);
+    let backends = [r#"{"Type":"vxlan"}"#, r#"{"Type":"vxlan","DirectRouting":true}"#, r#"{"Type":"udp"}"#];
+    for backend in backends {
+        let config = format!(r#"{{"Network":"10.1.0.0/16","Backend":{backend}}}"#);
         let Some(lab) = Lab::start(test, 3, &config) else { return };
         lab.run(0, &["-ip-masq"]);
         lab.run_program(1, &original, &["-ip-masq"]);
