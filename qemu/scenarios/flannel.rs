@@ -1,37 +1,85 @@
 //! flannel: containers of three machines reach each other by their own addresses.
 
+mod docker;
+
 use std::time::Duration;
 
-use machines::cluster::BackendKind::Qemu;
+use machines::cluster::BackendKind::{Nspawn, Qemu};
 use machines::machine::Machine;
 
 use super::kv::{NODES, SOON};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
+pub use docker::DOCKER;
+
 pub const FLANNEL: Scenario = Scenario {
     name: "flannel",
     about: "containers of three machines reach each other over vxlan while daemons, stores and machines come and go",
     nodes: NODES,
-    user_data: Some(include_str!("../user-data/flannel.yaml")),
+    user_data: Some(USER_DATA),
     long_on: &[Qemu],
-    run: flannel,
+    run: |context| flannel(context, &VXLAN),
     ..DEFAULTS
 };
 
-pub const DOCKER: Scenario = Scenario {
-    name: "docker-flannel",
-    about: "Docker of three machines uses flannel's subnets, and its containers reach each other by their own addresses",
+pub const HOST_GW: Scenario = Scenario {
+    name: "flannel-host-gw",
+    about: "the same without encapsulation",
     nodes: NODES,
-    user_data: Some(include_str!("../user-data/flannel.yaml")),
+    user_data: Some(WITHOUT_CONFIGURATION),
+    long_on: &[Nspawn, Qemu],
+    by_name_on: &[Qemu],
+    run: |context| flannel(context, &Backend { kind: "host-gw", device: None, mtu: 1500, in_kernel: true }),
+    ..DEFAULTS
+};
+
+pub const UDP: Scenario = Scenario {
+    name: "flannel-udp",
+    about: "the same with packets that flanneld itself carries",
+    nodes: NODES,
+    user_data: Some(WITHOUT_CONFIGURATION),
+    long_on: &[Nspawn, Qemu],
+    by_name_on: &[Qemu],
+    run: |context| {
+        flannel(context, &Backend { kind: "udp", device: Some("flannel0"), mtu: 1472, in_kernel: false })
+    },
+    ..DEFAULTS
+};
+
+pub const WIREGUARD: Scenario = Scenario {
+    name: "flannel-wireguard",
+    about: "the same with encrypted packets",
+    nodes: NODES,
+    user_data: Some(WITHOUT_CONFIGURATION),
     on: &[Qemu],
     long_on: &[Qemu],
-    run: docker,
+    run: |context| {
+        flannel(
+            context,
+            &Backend { kind: "wireguard", device: Some("flannel-wg"), mtu: 1420, in_kernel: true },
+        )
+    },
     ..DEFAULTS
 };
 
-/// Limit for Docker's first start on an emulated machine.
-const DOCKER_STARTED: Duration = Duration::from_secs(600);
+/// The tutorial's, with the configuration of the network.
+const USER_DATA: &str = include_str!("../user-data/flannel.yaml");
+const WITHOUT_CONFIGURATION: &str = include_str!("../user-data/flannel-without-configuration.yaml");
+
+/// What differs between backends.
+struct Backend {
+    /// `Type` of the configuration.
+    kind: &'static str,
+    /// flanneld's device.
+    device: Option<&'static str>,
+    /// MTU of the containers.
+    mtu: u32,
+    /// Packets pass without the daemon.
+    in_kernel: bool,
+}
+
+const VXLAN: Backend = Backend { kind: "vxlan", device: Some("flannel.1"), mtu: 1450, in_kernel: true };
 
 /// Limit for the first lease: the store's cluster forms meanwhile.
 const LEASED: Duration = Duration::from_secs(300);
@@ -63,18 +111,29 @@ struct Host<'a> {
     container: String,
 }
 
-fn flannel(context: &Context<'_>) -> Result<(), Failure> {
+fn flannel(context: &Context<'_>, backend: &Backend) -> Result<(), Failure> {
     context.boot()?;
+    if backend.kind != VXLAN.kind {
+        for number in 1..=NODES {
+            context.machine(number).succeed("sudo systemctl enable --now --no-block flanneld.service")?;
+        }
+        // The daemons wait for it.
+        let config = format!(r#"{{"Network":"10.1.0.0/16","Backend":{{"Type":"{}"}}}}"#, backend.kind);
+        let set = format!("etcdctl set /coreos.com/network/config '{config}'");
+        context.machine(1).wait_until_succeeds(&set, LEASED)?;
+    }
     let mut hosts = Vec::new();
     for number in 1..=NODES {
-        hosts.push(lease(context.machine(number))?);
+        hosts.push(lease(context.machine(number), backend)?);
     }
     let [one, two, three] = &hosts[..] else { return Ok(()) };
     expect(one.key != two.key && two.key != three.key && one.key != three.key, "three subnets", &one.key)?;
     all_pairs(&hosts)?;
-    full_size(one, two)?;
-    drift(one, two)?;
-    restarted_daemon(one, two)?;
+    full_size(one, two, backend)?;
+    drift(one, two, backend)?;
+    if backend.in_kernel {
+        restarted_daemon(one, two, backend)?;
+    }
     deleted_lease(one, two)?;
     store_unavailable(one, two)?;
     rebooted_machine(three)?;
@@ -82,26 +141,27 @@ fn flannel(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Waits for the lease of a machine, and starts a container.
-fn lease(machine: Machine<'_>) -> Result<Host<'_>, Failure> {
-    let base = subnet(&machine)?;
+fn lease<'a>(machine: Machine<'a>, backend: &Backend) -> Result<Host<'a>, Failure> {
+    let base = subnet(&machine, backend)?;
     start_container(&machine)?;
     Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
 }
 
 /// Waits for the lease of a machine, and compares its files; returns the first three bytes of its addresses.
-fn subnet(machine: &Machine<'_>) -> Result<String, Failure> {
+fn subnet(machine: &Machine<'_>, backend: &Backend) -> Result<String, Failure> {
+    let mtu = backend.mtu;
     machine.wait_for_unit("flanneld.service", LEASED)?;
     let file = machine.read("/run/flannel/subnet.env")?;
     let subnet = file.lines().find_map(|line| line.strip_prefix("FLANNEL_SUBNET=")).unwrap_or_default();
     let base = subnet.trim_end_matches(".1/24").to_owned();
     let expected = format!(
-        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={base}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={base}.1/24\nFLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=true\n"
     );
     expect(file == expected, &format!("the subnet file {expected:?}"), &file)?;
     machine.wait_for_unit("flannel-docker-opts.service", SOON)?;
     let options = machine.read("/run/flannel/flannel_docker_opts.env")?;
     let expected = format!(
-        "DOCKER_OPT_BIP=\"--bip={base}.1/24\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=false\"\nDOCKER_OPT_MTU=\"--mtu=1450\"\n"
+        "DOCKER_OPT_BIP=\"--bip={base}.1/24\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=false\"\nDOCKER_OPT_MTU=\"--mtu={mtu}\"\n"
     );
     expect(options == expected, &format!("Docker's options {expected:?}"), &options)?;
     Ok(base)
@@ -124,29 +184,31 @@ fn all_pairs(hosts: &[Host<'_>]) -> Result<(), Failure> {
 }
 
 /// The MTU is right: a packet of full size passes in one piece, a larger one does not.
-fn full_size(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
+fn full_size(from: &Host<'_>, to: &Host<'_>, backend: &Backend) -> Result<(), Failure> {
     let ping =
         |bytes: u32| format!("sudo ip netns exec container ping -c 1 -W 5 -M do -s {bytes} {}", to.container);
-    from.machine.succeed(&ping(1450 - 28))?;
-    from.machine.fail(&ping(1450 - 27))?;
+    from.machine.succeed(&ping(backend.mtu - 28))?;
+    from.machine.fail(&ping(backend.mtu - 27))?;
     Ok(())
 }
 
 /// What another program removes is set again.
-fn drift(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
+fn drift(from: &Host<'_>, to: &Host<'_>, backend: &Backend) -> Result<(), Failure> {
     let subnet = to.key.replace("-24", "/24");
     let base = to.key.trim_end_matches("-24");
-    let route = format!("ip route show {subnet}");
-    let expected = format!("{subnet} via {base} dev flannel.1 onlink \n");
-    let found = from.machine.succeed(&route)?;
-    expect(found == expected, &format!("the route {expected:?}"), &found)?;
-    for removal in [
-        format!("sudo ip route del {subnet}"),
-        format!("sudo ip neigh del {base} dev flannel.1"),
-        "sudo ip link del flannel.1".to_owned(),
-    ] {
-        from.machine.succeed(&removal)?;
-        from.machine.wait_until_succeeds(&format!("{route} | grep onlink"), SOON)?;
+    let mut removals = vec![];
+    if backend.kind == VXLAN.kind {
+        let found = from.machine.succeed(&format!("ip route show {subnet}"))?;
+        let expected = format!("{subnet} via {base} dev flannel.1 onlink \n");
+        expect(found == expected, &format!("the route {expected:?}"), &found)?;
+        removals.push(format!("neigh del {base} dev flannel.1"));
+    }
+    if backend.in_kernel {
+        removals.push(format!("route del {subnet}"));
+    }
+    removals.extend(backend.device.map(|device| format!("link del {device}")));
+    for removal in removals {
+        from.machine.succeed(&format!("sudo ip {removal}"))?;
         let ping = format!("sudo ip netns exec container ping -c 1 -W 5 {}", to.container);
         from.machine.wait_until_succeeds(&ping, SOON)?;
     }
@@ -154,16 +216,17 @@ fn drift(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// A restart of the daemon, and a killed one, keep device and traffic.
-fn restarted_daemon(from: &Host<'_>, to: &Host<'_>) -> Result<(), Failure> {
-    let device = "ip -o link show flannel.1 | cut -d ' ' -f 1,2,17-";
-    let before = from.machine.succeed(device)?;
+fn restarted_daemon(from: &Host<'_>, to: &Host<'_>, backend: &Backend) -> Result<(), Failure> {
+    let name = backend.device.unwrap_or("lo");
+    let device = format!("ip -o link show {name} | cut -d ' ' -f 1,2,17-");
+    let before = from.machine.succeed(&device)?;
     // Not one of 50 packets in 5 s is lost.
     let ping = format!("sudo ip netns exec container ping -q -c 50 -i 0.1 -W 5 {}", to.container);
     for action in ["sudo systemctl restart flanneld", "sudo systemctl kill --signal=KILL flanneld"] {
         let output = from.machine.succeed(&format!("({ping}) & sleep 1; {action}; wait $!"))?;
         expect(output.contains("50 received"), "no packet lost", &output)?;
         from.machine.wait_for_unit("flanneld.service", SOON)?;
-        let after = from.machine.succeed(device)?;
+        let after = from.machine.succeed(&device)?;
         expect(after == before, &format!("the device {before:?}"), &after)?;
     }
     Ok(())
@@ -210,45 +273,4 @@ fn rebooted_machine(host: &Host<'_>) -> Result<(), Failure> {
     let after = host.machine.succeed(&format!("etcdctl get {key}"))?;
     expect(after == before, &format!("the lease {before:?}"), &after)?;
     start_container(&host.machine)
-}
-
-fn docker(context: &Context<'_>) -> Result<(), Failure> {
-    context.boot()?;
-    let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
-    let mut bases = Vec::new();
-    for machine in &machines {
-        bases.push(subnet(machine)?);
-        // Its start loads the image.
-        machine.succeed("sudo systemctl start --no-block docker.service")?;
-    }
-    let mut hosts = Vec::new();
-    for (machine, base) in machines.into_iter().zip(bases) {
-        machine.wait_for_unit("docker.service", DOCKER_STARTED)?;
-        machine.succeed("docker run --pull never --detach --name app busybox sleep 1000000")?;
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}";
-        let addresses = machine.succeed(&format!("docker inspect --format '{format}' app"))?;
-        expect(addresses == format!("{base}.2 {base}.1\n"), "addresses of the lease", &addresses)?;
-        let mtu = machine.succeed("docker exec app cat /sys/class/net/eth0/mtu")?;
-        expect(mtu == "1450\n", "the MTU of the lease", &mtu)?;
-        hosts.push((machine, format!("{base}.2")));
-    }
-    reach(&hosts)?;
-    // As Docker leaves the chain where it enabled forwarding itself: the network's packets pass all the same, before
-    // and after Docker writes its rules anew.
-    let (machine, _) = &hosts[0];
-    machine.succeed("sudo iptables --policy FORWARD DROP")?;
-    reach(&hosts)?;
-    machine.succeed("sudo systemctl restart --no-block docker.service")?;
-    machine.wait_until_succeeds("docker start app", DOCKER_STARTED)?;
-    reach(&hosts)
-}
-
-/// Each container reaches each other one.
-fn reach(hosts: &[(Machine<'_>, String)]) -> Result<(), Failure> {
-    for (machine, _) in hosts {
-        for (_, address) in hosts {
-            machine.wait_until_succeeds(&format!("docker exec app ping -c 1 -W 5 {address}"), SOON)?;
-        }
-    }
-    Ok(())
 }
