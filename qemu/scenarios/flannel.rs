@@ -203,8 +203,10 @@ fn drift(from: &Host<'_>, to: &Host<'_>, backend: &Backend) -> Result<(), Failur
         expect(found == expected, &format!("the route {expected:?}"), &found)?;
         removals.push(format!("neigh del {base} dev flannel.1"));
     }
-    if backend.in_kernel {
-        removals.push(format!("route del {subnet}"));
+    match backend.kind {
+        "vxlan" | "host-gw" => removals.push(format!("route del {subnet}")),
+        // Their device has one route, to the whole network.
+        _ => removals.extend(backend.device.map(|device| format!("route del 10.1.0.0/16 dev {device}"))),
     }
     removals.extend(backend.device.map(|device| format!("link del {device}")));
     for removal in removals {
