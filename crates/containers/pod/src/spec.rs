@@ -25,8 +25,6 @@ const MASKED: [&str; 11] = [
     "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-/// rkt's limit of open files, as systemd's for services.
-const OPEN_FILES: u64 = 1024 * 1024;
 const SHM_SIZE: &str = "size=67108864";
 
 /// Where an app's parts are.
@@ -41,7 +39,7 @@ pub struct AppPaths {
 }
 
 /// The specification of an app that shares the namespaces of the process that starts the runtime: PID, network, IPC and
-/// UTS are the pod's. `architecture`: [`std::env::consts::ARCH`].
+/// UTS are the pod's, limits of resources those of the unit. `architecture`: [`std::env::consts::ARCH`].
 #[must_use]
 pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, architecture: &str) -> Value {
     let is_privileged = pod.fly;
@@ -60,7 +58,6 @@ pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, architecture
             "permitted": own,
             "inheritable": [],
         },
-        "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": OPEN_FILES, "hard": OPEN_FILES }],
         "noNewPrivileges": false,
     });
     if let (Some(score), Some(process)) = (app.oom_score_adj, process.as_object_mut()) {
@@ -68,7 +65,11 @@ pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, architecture
     }
     let has_masks = !(is_privileged || pod.insecure.paths);
     let mut linux = json!({
-        "namespaces": [{ "type": "mount" }],
+        "namespaces": if is_privileged {
+            json!([{ "type": "mount" }])
+        } else {
+            json!([{ "type": "mount" }, { "type": "cgroup" }])
+        },
         "maskedPaths": if has_masks { MASKED.as_slice() } else { &[] },
         "readonlyPaths": if has_masks { READ_ONLY.as_slice() } else { &[] },
         "rootfsPropagation": "rslave",
@@ -98,11 +99,6 @@ fn environment(pod: &PodManifest, app: &App) -> Vec<String> {
 
 fn mounts(pod: &PodManifest, app: &App, paths: &AppPaths, is_privileged: bool) -> Vec<Value> {
     let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
-    let sys: &[&str] = if is_privileged {
-        &["rbind", "rslave"]
-    } else {
-        &["nosuid", "noexec", "nodev", "ro", "rbind", "rslave"]
-    };
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
@@ -113,8 +109,14 @@ fn mounts(pod: &PodManifest, app: &App, paths: &AppPaths, is_privileged: bool) -
         ),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", SHM_SIZE]),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        json!({ "destination": "/sys", "type": "bind", "source": "/sys", "options": sys }),
     ];
+    if is_privileged {
+        mounts.push(bind("/sys", Path::new("/sys"), &["rbind", "rslave"]));
+    } else {
+        // New ones: what the host mounts below its own is writable there.
+        mounts.push(mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]));
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
+    }
     for (target, source) in &paths.files {
         let is_mounted = app.mounts.iter().any(|mount| mount.target == *target);
         if !is_mounted {

@@ -1,0 +1,41 @@
+//! The bridge of a network.
+
+use std::fs;
+
+use anyhow::{Context as _, bail};
+
+use super::program::{output, run};
+use super::subnet::Subnet;
+
+/// Creates what is missing of the bridge.
+pub fn ensure(subnet: &Subnet) -> anyhow::Result<()> {
+    let (bridge, gateway, prefix, mtu) = (subnet.bridge, subnet.gateway, subnet.prefix, subnet.mtu);
+    let addresses = output("ip", &["-oneline", "-4", "address", "show"], "")?;
+    let wanted = format!("{gateway}/{prefix}");
+    // `2: eth0    inet 10.0.0.1/24 ...`
+    for line in addresses.lines() {
+        let mut fields = line.split_whitespace().skip(1);
+        let interface = fields.next().unwrap_or_default();
+        if interface != bridge && fields.any(|field| field == wanted) {
+            bail!(
+                "{interface} has the address {wanted} of the network {}; pods need it for {bridge}",
+                subnet.name
+            );
+        }
+    }
+    if !fs::exists(format!("/sys/class/net/{bridge}")).unwrap_or(false) {
+        run("ip", &["link", "add", bridge, "type", "bridge"], "")?;
+    }
+    let commands = format!("address replace {wanted} dev {bridge}\nlink set {bridge} mtu {mtu} up\n");
+    run("ip", &["-batch", "-"], &commands)?;
+    set("/proc/sys/net/ipv4/ip_forward", "1")?;
+    // Programs of the host reach forwarded ports by its loopback addresses; a rule protects those from pods.
+    set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")
+}
+
+fn set(path: &str, value: &str) -> anyhow::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|current| current.trim() == value) {
+        return Ok(());
+    }
+    fs::write(path, value).with_context(|| format!("cannot set {path} to {value}"))
+}
