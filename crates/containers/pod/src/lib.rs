@@ -31,7 +31,7 @@ pub use quantity::{QuantityError, parse_cpu, parse_memory};
 pub use request_error::RequestError;
 pub use resolve::{Accounts, ResolveError, resolve};
 pub use run_args::{AppRequest, PodRequest, parse};
-pub use spec::{AppPaths, runtime_spec};
+pub use spec::{AppPaths, Machine, runtime_spec};
 pub use state::PodState;
 pub use uuid::{Uuid, UuidError};
 pub use volume::{Mount, Volume, VolumeError, VolumeKind};

@@ -1,6 +1,6 @@
 //! The OCI runtime specification of an app, the `config.json` of its bundle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -27,6 +27,15 @@ const MASKED: [&str; 11] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const SHM_SIZE: &str = "size=67108864";
 
+/// What the machine can give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// [`std::env::consts::ARCH`].
+    pub architecture: &'static str,
+    /// Capabilities of this process's bounding set; apps cannot have others.
+    pub capabilities: BTreeSet<String>,
+}
+
 /// Where an app's parts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppPaths {
@@ -39,11 +48,15 @@ pub struct AppPaths {
 }
 
 /// The specification of an app that shares the namespaces of the process that starts the runtime: PID, network, IPC and
-/// UTS are the pod's, limits of resources those of the unit. `architecture`: [`std::env::consts::ARCH`].
+/// UTS are the pod's, limits of resources those of the unit.
 #[must_use]
-pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, architecture: &str) -> Value {
+pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, machine: &Machine) -> Value {
     let is_privileged = pod.fly;
-    let capabilities = app.capabilities.list(is_privileged || pod.insecure.capabilities);
+    let mut capabilities = app.capabilities.list(is_privileged || pod.insecure.capabilities);
+    // One that the user requests is an error of the runtime if it is not available.
+    if app.capabilities.retain.is_empty() {
+        capabilities.retain(|name| machine.capabilities.contains(*name));
+    }
     // Programs of other users than root gain them by set-user-id only.
     let own: &[&str] = if app.uid == 0 { &capabilities } else { &[] };
     let mut process = json!({
@@ -77,7 +90,7 @@ pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, architecture
     if !(is_privileged || pod.insecure.seccomp)
         && let Some(linux) = linux.as_object_mut()
     {
-        linux.insert("seccomp".to_owned(), seccomp::filter(architecture, &capabilities));
+        linux.insert("seccomp".to_owned(), seccomp::filter(machine.architecture, &capabilities));
     }
     json!({
         "ociVersion": VERSION,

@@ -50,13 +50,19 @@ fn pod() -> PodManifest {
     }
 }
 
+/// With all capabilities but one.
+fn machine() -> Machine {
+    let all = Capabilities::default().list(true).into_iter().filter(|name| *name != "CAP_SYS_BOOT");
+    Machine { architecture: "x86_64", capabilities: all.map(str::to_owned).collect() }
+}
+
 fn spec(pod: &PodManifest) -> Value {
     let paths = AppPaths {
         rootfs: "/pods/rootfs".into(),
         volumes: [("empty".to_owned(), "/pods/volumes/empty".into())].into(),
         files: vec![("/etc/hosts", "/pods/hosts".into())],
     };
-    let spec = runtime_spec(pod, &pod.apps[0], &paths, "x86_64");
+    let spec = runtime_spec(pod, &pod.apps[0], &paths, &machine());
     // What crates that implement the specification read.
     let typed: Spec = serde_json::from_value(spec.clone()).unwrap();
     assert_eq!(typed.process().as_ref().unwrap().args().as_deref(), Some(pod.apps[0].arguments.as_slice()));
@@ -75,6 +81,15 @@ fn changes(change: impl Fn(&mut PodManifest)) -> Vec<String> {
     let removed = before.iter().filter(|line| !after.contains(line)).map(|line| format!("-{line}"));
     let added = after.iter().filter(|line| !before.contains(line)).map(|line| format!("+{line}"));
     removed.chain(added).collect()
+}
+
+#[test]
+fn what_the_machine_lacks_is_left_out() {
+    let mut changed = pod();
+    changed.insecure.capabilities = true;
+    let spec = spec(&changed);
+    let bounding = spec["process"]["capabilities"]["bounding"].as_array().unwrap();
+    assert!(bounding.contains(&"CAP_SYS_ADMIN".into()) && !bounding.contains(&"CAP_SYS_BOOT".into()));
 }
 
 #[test]

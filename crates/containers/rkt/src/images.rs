@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use oci_image::limits::MAX_PAYLOAD;
 use oci_image::signature::{Signatures, Trust};
 use oci_image::{Digest, ImageName, Platform, Reference};
+use oci_store::UnpackError;
 use oci_store::{
     DeviceNodes, ImageRecord, ImportOptions, Owners, PullOptions, Store, Tree, TrustPolicy, UnpackLimits,
     UnpackOptions,
@@ -60,8 +61,17 @@ pub fn unpack_options() -> UnpackOptions {
     UnpackOptions { owners: Owners::Image, devices: DeviceNodes::Skip, limits: UnpackLimits::default() }
 }
 
+/// Unpacks an image, if it is not. One that cannot be unpacked is removed: the store has only images that can be run.
 pub fn unpack(store: &Store, image: Digest) -> anyhow::Result<Tree> {
-    Ok(store.unpack(image, &unpack_options())?)
+    match store.unpack(image, &unpack_options()) {
+        Ok(tree) => Ok(tree),
+        // Nothing is wrong with the image.
+        Err(error @ (UnpackError::Store(_) | UnpackError::List(_))) => Err(error.into()),
+        Err(error) => {
+            store.remove(image).with_context(|| format!("after: {}", service::error::chain(&error)))?;
+            Err(error.into())
+        }
+    }
 }
 
 /// The image of an ID or its beginning.

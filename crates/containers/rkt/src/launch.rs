@@ -47,7 +47,6 @@ pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
         if !attachment.description.is_empty() {
             folder.write("networks", attachment.description.as_bytes())?;
         }
-        folder.write("started", times::now().to_string().as_bytes())?;
         go.write_all(b"1").context("cannot start the pod")?;
         anyhow::Ok(attachment)
     };

@@ -23,7 +23,9 @@ pub fn ensure(subnet: &Subnet) -> anyhow::Result<()> {
             );
         }
     }
-    if !fs::exists(format!("/sys/class/net/{bridge}")).unwrap_or(false) {
+    // `2: eth0: <UP> ...`; /sys may be that of another network namespace.
+    let links = output("ip", &["-oneline", "link", "show"], "")?;
+    if !links.lines().any(|line| line.split(": ").nth(1) == Some(bridge)) {
         run("ip", &["link", "add", bridge, "type", "bridge"], "")?;
     }
     let commands = format!("address replace {wanted} dev {bridge}\nlink set {bridge} mtu {mtu} up\n");

@@ -16,8 +16,8 @@ use pod::PodManifest;
 use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::crun;
 use crate::pod_folder::PodFolder;
+use crate::{crun, times};
 
 /// From the signal that stops an app to the end of the pod.
 const STOP_TIME: Duration = Duration::from_secs(30);
@@ -69,6 +69,7 @@ pub fn run(
         let pid = Pid::from_raw(pid);
         supervisor.apps.push(RunningApp { name: app.name.clone(), pid, stop_signal, status: None });
     }
+    folder.write("started", times::now().to_string().as_bytes())?;
     supervisor.wait(signals)
 }
 

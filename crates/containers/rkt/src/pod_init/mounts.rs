@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use nix::mount::{MsFlags, mount};
-use pod::{App, AppPaths, NetworkMode, PodManifest, VolumeKind, runtime_spec};
+use pod::{App, AppPaths, Machine, NetworkMode, PodManifest, VolumeKind, runtime_spec};
 
 use crate::pod_folder::PodFolder;
 use crate::run_file;
@@ -34,12 +34,16 @@ pub fn prepare(folder: &PodFolder, manifest: &PodManifest) -> anyhow::Result<Vec
     }
     let volumes = empty_volumes(folder, manifest)?;
     let files = files(folder, manifest)?;
+    let bounding =
+        caps::read(None, caps::CapSet::Bounding).context("cannot read the bounding set of capabilities")?;
+    let capabilities = bounding.iter().map(ToString::to_string).collect();
+    let machine = Machine { architecture: std::env::consts::ARCH, capabilities };
     let mut bundles = Vec::new();
     for (app, tree) in manifest.apps.iter().zip(&trees) {
         let rootfs =
             overlay(folder, app, tree).with_context(|| format!("root file system of app {}", app.name))?;
         let paths = AppPaths { rootfs, volumes: volumes.clone(), files: files.clone() };
-        let spec = runtime_spec(manifest, app, &paths, std::env::consts::ARCH);
+        let spec = runtime_spec(manifest, app, &paths, &machine);
         folder.make_folder(&format!("apps/{}", app.name))?;
         folder.write(&format!("apps/{}/config.json", app.name), &serde_json::to_vec(&spec)?)?;
         bundles.push(folder.path.join("apps").join(&app.name));
