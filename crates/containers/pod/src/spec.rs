@@ -34,6 +34,8 @@ pub struct Machine {
     pub architecture: &'static str,
     /// Capabilities of this process's bounding set; apps cannot have others.
     pub capabilities: BTreeSet<String>,
+    /// Whether standard input is a terminal, which an interactive pod gets.
+    pub terminal: bool,
 }
 
 /// Where an app's parts are.
@@ -60,7 +62,7 @@ pub fn runtime_spec(pod: &PodManifest, app: &App, paths: &AppPaths, machine: &Ma
     // Programs of other users than root gain them by set-user-id only.
     let own: &[&str] = if app.uid == 0 { &capabilities } else { &[] };
     let mut process = json!({
-        "terminal": pod.interactive,
+        "terminal": pod.interactive && machine.terminal,
         "user": { "uid": app.uid, "gid": app.gid, "additionalGids": app.groups },
         "args": app.arguments,
         "env": environment(pod, app),

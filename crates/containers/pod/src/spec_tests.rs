@@ -53,7 +53,7 @@ fn pod() -> PodManifest {
 /// With all capabilities but one.
 fn machine() -> Machine {
     let all = Capabilities::default().list(true).into_iter().filter(|name| *name != "CAP_SYS_BOOT");
-    Machine { architecture: "x86_64", capabilities: all.map(str::to_owned).collect() }
+    Machine { architecture: "x86_64", capabilities: all.map(str::to_owned).collect(), terminal: true }
 }
 
 fn spec(pod: &PodManifest) -> Value {

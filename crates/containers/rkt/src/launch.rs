@@ -15,11 +15,11 @@ use pod::NetworkMode;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::network;
 use crate::pod_init::{COMMAND, GO};
 use crate::pods::{Pods, RUN};
 use crate::prepare::Prepared;
 use crate::{EXIT_FAILURE, times};
+use crate::{limits, network};
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
 const SIGNAL_EXIT: i32 = 128;
@@ -30,6 +30,7 @@ pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
     // From here on no signal is lost.
     let mut signals = Signals::new(SIGNALS).context("cannot handle signals")?;
     pods.move_to(&mut folder, RUN)?;
+    limits::prepare(&manifest)?;
     let lowers: Vec<String> = trees.iter().map(|tree| tree.rootfs().display().to_string()).collect();
     folder.write("trees", serde_json::to_string(&lowers)?.as_bytes())?;
     let fifo = folder.path.join(GO);

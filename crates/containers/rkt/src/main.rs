@@ -8,6 +8,7 @@ mod context;
 mod crun;
 mod images;
 mod launch;
+mod limits;
 mod network;
 mod pod_folder;
 mod pod_init;

@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SI
 use signal_hook::iterator::Signals;
 
 use crate::pod_folder::PodFolder;
-use crate::{crun, times};
+use crate::{crun, limits, times};
 
 /// From the signal that stops an app to the end of the pod.
 const STOP_TIME: Duration = Duration::from_secs(30);
@@ -55,16 +55,18 @@ pub fn run(
     let mut supervisor =
         Supervisor { folder, apps: Vec::new(), failed: None, stopping: None, _foreground: None };
     for (app, bundle) in manifest.apps.iter().zip(bundles) {
-        let pid = if manifest.interactive {
+        let start = || {
+            if !manifest.interactive {
+                return crun::start(&folder.path, bundle, &app.name);
+            }
             let mut command = crun::command(&folder.path);
             let child = command.arg("run").arg("--bundle").arg(bundle).arg(&app.name).spawn();
             let child = child.with_context(crun::not_started)?;
             let pid = i32::try_from(child.id()).context("process ID")?;
             supervisor._foreground = Some(child);
-            pid
-        } else {
-            crun::start(&folder.path, bundle, &app.name)?
+            Ok(pid)
         };
+        let pid = limits::start(app, start)?;
         let stop_signal = Signal::try_from(i32::from(app.stop_signal)).unwrap_or(Signal::SIGTERM);
         let pid = Pid::from_raw(pid);
         supervisor.apps.push(RunningApp { name: app.name.clone(), pid, stop_signal, status: None });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::io::IsTerminal as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,11 @@ pub fn prepare(folder: &PodFolder, manifest: &PodManifest) -> anyhow::Result<Vec
     let bounding =
         caps::read(None, caps::CapSet::Bounding).context("cannot read the bounding set of capabilities")?;
     let capabilities = bounding.iter().map(ToString::to_string).collect();
-    let machine = Machine { architecture: std::env::consts::ARCH, capabilities };
+    let machine = Machine {
+        architecture: std::env::consts::ARCH,
+        capabilities,
+        terminal: std::io::stdin().is_terminal(),
+    };
     let mut bundles = Vec::new();
     for (app, tree) in manifest.apps.iter().zip(&trees) {
         let rootfs =

@@ -224,6 +224,32 @@ fn lists_have_rkts_columns() {
     assert_eq!(lab.ok(&["list", "--no-legend"]), "");
 }
 
+/// Where the host has no unified control groups, the flags are refused.
+#[test]
+fn limits_are_set_or_refused() {
+    let Some(lab) = Lab::with_image("limits_are_set_or_refused") else { return };
+    let script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max";
+    let limits = ["--memory=64Mi", "--cpu=500m"];
+    let run = [
+        &["run", "--insecure-options=image", "--net=none", IMAGE],
+        limits.as_slice(),
+        &["--exec=sh", "--", "-c", script],
+    ];
+    let printed = lab.rkt(&run.concat());
+    if printed.code == Some(0) {
+        assert_eq!(printed.stdout, "67108864\n50000 100000\n");
+        return;
+    }
+    assert_eq!(printed.code, Some(254), "{printed:?}");
+    let is_refused =
+        ["--memory and --cpu need", "Delegate=yes"].iter().any(|text| printed.stderr.contains(text));
+    assert!(is_refused, "{printed:?}");
+    eprintln!(
+        "SKIPPED: limits_are_set_or_refused: no unified control group of the test's own: {}",
+        printed.stderr.trim()
+    );
+}
+
 #[test]
 fn commands_in_a_running_pod() {
     let Some(lab) = Lab::with_image("commands_in_a_running_pod") else { return };
