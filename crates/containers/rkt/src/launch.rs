@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -15,14 +14,13 @@ use pod::NetworkMode;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::pod_init::{COMMAND, GO};
+use crate::pod_init::{self, COMMAND, GO};
 use crate::pods::{Pods, RUN};
 use crate::prepare::Prepared;
-use crate::{EXIT_FAILURE, times};
+use crate::{exit_code, times};
 use crate::{limits, network};
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
-const SIGNAL_EXIT: i32 = 128;
 
 /// Runs a prepared pod to its end and returns its exit code.
 pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
@@ -63,7 +61,7 @@ pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
     attachment.detach()?;
     folder.write("finished", times::now().to_string().as_bytes())?;
     drop((lock, trees));
-    Ok(exit_code(status))
+    Ok(exit_code::of(status))
 }
 
 /// The first process of the pod's PID namespace: if it ends, for whatever reason, the kernel ends all of them.
@@ -82,7 +80,11 @@ fn spawn(folder: &Path, network: NetworkMode, interactive: bool) -> anyhow::Resu
     if !interactive {
         command.stdin(Stdio::null());
     }
+    // Inherited: the kernel drops signals to the first process of a namespace that has no handler for them yet.
+    let blocked = pod_init::signal_set();
+    blocked.thread_block().context("cannot block signals")?;
     let child = command.spawn().context("cannot start the pod's first process");
+    blocked.thread_unblock().context("cannot unblock signals")?;
     // Later children of this process are the host's again.
     setns(&own_pid, CloneFlags::CLONE_NEWPID).context("cannot leave the PID namespace")?;
     setns(&own_net, CloneFlags::CLONE_NEWNET).context("cannot leave the network namespace")?;
@@ -103,9 +105,4 @@ fn supervise(child: &mut Child, pid: Pid, signals: &mut Signals) -> anyhow::Resu
             kill(pid, signal).context("cannot signal the pod")?;
         }
     }
-}
-
-fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| SIGNAL_EXIT + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILURE)
 }

@@ -6,6 +6,7 @@ mod command;
 mod commands;
 mod context;
 mod crun;
+mod exit_code;
 mod images;
 mod launch;
 mod limits;
@@ -23,9 +24,6 @@ mod trusted_keys;
 
 use std::process::ExitCode;
 
-/// rkt's exit code of its own failures; others are those of apps.
-const EXIT_FAILURE: u8 = 254;
-
 fn main() -> ExitCode {
     let mut arguments = Vec::new();
     for argument in std::env::args_os().skip(1) {
@@ -33,7 +31,7 @@ fn main() -> ExitCode {
             Ok(argument) => arguments.push(argument),
             Err(other) => {
                 eprintln!("rkt: the argument {other:?} is not UTF-8");
-                return ExitCode::from(EXIT_FAILURE);
+                return ExitCode::from(exit_code::FAILURE);
             }
         }
     }
@@ -43,7 +41,7 @@ fn main() -> ExitCode {
             if !stdout::is_closed_pipe(&error) {
                 eprintln!("{}", service::error::chain(error.as_ref()));
             }
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(exit_code::FAILURE)
         }
     }
 }

@@ -2,20 +2,18 @@
 
 use std::fs::File;
 use std::io::IsTerminal as _;
-use std::os::unix::process::ExitStatusExt as _;
 
 use anyhow::{Context as _, bail};
 use command_line::{Flag, ParsedArgs, ValueKind};
 use nix::sched::{CloneFlags, setns};
 use pod::PodState;
 
-use crate::EXIT_FAILURE;
 use crate::command::{Command, Run};
 use crate::context::Context;
 use crate::crun;
+use crate::exit_code;
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
-const SIGNAL_EXIT: i32 = 128;
 
 pub const COMMAND: Command = Command {
     name: "enter",
@@ -75,6 +73,5 @@ fn enter(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
         exec.args(command);
     }
     let status = exec.status().with_context(crun::not_started)?;
-    let code = status.code().or_else(|| status.signal().map(|signal| SIGNAL_EXIT + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILURE))
+    Ok(exit_code::of(status))
 }

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use command_line::{Flag, ParsedArgs, ValueKind};
 use pod::PodState;
 
-use crate::EXIT_FAILURE;
+use super::removal;
 use crate::command::{Command, Run};
 use crate::context::Context;
+use crate::exit_code;
 use crate::pod_folder::PodFolder;
 use crate::pods::{EXITED_GARBAGE, Pods};
 
@@ -57,7 +58,7 @@ fn gc(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
             Err(_) if !pod.path.exists() => {}
             Err(error) => {
                 eprintln!("gc: pod {}: {}", pod.uuid, service::error::chain(error.as_ref()));
-                code = EXIT_FAILURE;
+                code = exit_code::FAILURE;
             }
         }
     }
@@ -88,7 +89,7 @@ fn collect(pods: &Pods, pod: &mut PodFolder, periods: &Periods) -> anyhow::Resul
         return Ok(None);
     }
     let _lock = pod.lock()?;
-    pods.remove(pod)?;
+    removal::remove(pods, pod)?;
     Ok(Some("removed"))
 }
 

@@ -8,10 +8,11 @@ use oci_image::Digest;
 use oci_store::{GcError, ImageRecord, Store};
 use serde_json::json;
 
-use super::{image_copy, list};
-use crate::EXIT_FAILURE;
+use super::format::{FORMAT, wants_json};
+use super::image_copy;
 use crate::command::{Command, Run};
 use crate::context::Context;
+use crate::exit_code;
 use crate::images;
 use crate::stdout::{print, table};
 use crate::times;
@@ -45,7 +46,7 @@ const LIST: Command = Command {
         Flag::switch("no-legend", "without the line of column names"),
         Flag::new("fields", ValueKind::Text, "columns: id, name, size, importtime, lastused, signed"),
         Flag::switch("json", "print JSON"),
-        list::FORMAT,
+        FORMAT,
     ],
     examples: &[
         ("rkt image list", "list images"),
@@ -114,7 +115,7 @@ fn size(store: &Store, image: &ImageRecord) -> anyhow::Result<u64> {
 fn list(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
     let store = context.store()?;
     let records = store.images()?;
-    if list::wants_json(args) {
+    if wants_json(args) {
         let mut values = Vec::new();
         for image in &records {
             values.push(json!({
@@ -186,7 +187,7 @@ fn rm(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
             Ok(()) => eprintln!("image rm: removed {text}"),
             Err(error) => {
                 eprintln!("image rm: {text}: {}", service::error::chain(error.as_ref()));
-                code = EXIT_FAILURE;
+                code = exit_code::FAILURE;
             }
         }
     }

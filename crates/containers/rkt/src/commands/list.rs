@@ -1,7 +1,8 @@
 //! `list`: all pods.
 
-use command_line::{Flag, ParsedArgs, ValueKind};
+use command_line::{Flag, ParsedArgs};
 
+use super::format::{FORMAT, wants_json};
 use super::status::to_json;
 use crate::command::{Command, Run};
 use crate::context::Context;
@@ -9,9 +10,6 @@ use crate::pod_folder::PodFolder;
 use crate::stdout::{print, table};
 use crate::{images, times};
 
-const FORMATS: &[&str] = &["json", "json-pretty", ""];
-/// rkt's flag; `--json` is shorter.
-pub const FORMAT: Flag = Flag::new("format", ValueKind::OneOf(FORMATS), "json or json-pretty").hidden();
 const SHORT_ID: usize = 12;
 
 pub const COMMAND: Command = Command {
@@ -28,10 +26,6 @@ pub const COMMAND: Command = Command {
     examples: &[("rkt list", "list pods"), ("rkt list --full --no-legend", "for scripts")],
     run: Run::Action(list),
 };
-
-pub fn wants_json(args: &ParsedArgs) -> bool {
-    args.is_set("json") || args.text("format").is_some_and(|format| format.starts_with("json"))
-}
 
 fn list(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
     let pods = context.pods()?.list()?;

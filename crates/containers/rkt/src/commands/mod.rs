@@ -2,13 +2,16 @@
 
 mod enter;
 mod fetch;
+mod format;
 mod gc;
 mod image;
 mod image_copy;
 mod list;
 mod other;
 mod pod_run;
+mod removal;
 mod rm;
+mod selection;
 mod status;
 mod stop;
 mod trust;

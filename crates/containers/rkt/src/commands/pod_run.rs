@@ -139,7 +139,7 @@ fn run_prepared(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
 }
 
 fn cat_manifest(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
-    let pods = super::rm::selected(&context.pods()?, args)?;
+    let pods = super::selection::selected(&context.pods()?, args)?;
     let [folder] = pods.as_slice() else { bail!("exactly one UUID of a pod is required") };
     let manifest = folder.manifest().with_context(|| format!("pod {}", folder.uuid))?;
     let text = match args.text_or_default("pretty-print") {

@@ -3,12 +3,13 @@
 use anyhow::bail;
 use command_line::{Flag, ParsedArgs, ValueKind};
 
-use crate::EXIT_FAILURE;
+use super::removal;
+use super::selection::selected;
 use crate::command::{Command, Run};
 use crate::context::Context;
+use crate::exit_code;
 use crate::pod_folder::PodFolder;
 use crate::pods::Pods;
-use crate::run_file;
 use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
@@ -24,20 +25,6 @@ pub const COMMAND: Command = Command {
     run: Run::Action(rm),
 };
 
-/// The pods of a command line: of its arguments, or of `--uuid-file`.
-pub fn selected(pods: &Pods, args: &ParsedArgs) -> anyhow::Result<Vec<PodFolder>> {
-    if let Some(path) = args.text("uuid-file") {
-        if !args.arguments.is_empty() {
-            bail!("--uuid-file and UUIDs exclude each other");
-        }
-        return Ok(vec![pods.find(run_file::read_uuid(path)?.as_str())?]);
-    }
-    if args.arguments.is_empty() {
-        bail!("a UUID of a pod is required");
-    }
-    args.arguments.iter().map(|prefix| pods.find(prefix)).collect()
-}
-
 /// Continues after a pod that cannot be removed.
 fn rm(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
     let pods = context.pods()?;
@@ -47,7 +34,7 @@ fn rm(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
             Ok(()) => print(&format!("\"{}\"\n", pod.uuid))?,
             Err(error) => {
                 eprintln!("rm: {}", service::error::chain(error.as_ref()));
-                code = EXIT_FAILURE;
+                code = exit_code::FAILURE;
             }
         }
     }
@@ -60,5 +47,5 @@ fn remove(pods: &Pods, pod: &mut PodFolder) -> anyhow::Result<()> {
         bail!("pod {} is {state}; stop it first (rkt stop)", pod.uuid);
     }
     let _lock = pod.lock()?;
-    pods.remove(pod)
+    removal::remove(pods, pod)
 }

@@ -5,8 +5,8 @@ use command_line::{Flag, ParsedArgs};
 use pod::PodState;
 use serde_json::{Map, Value, json};
 
-use super::list;
-use super::rm::selected;
+use super::format::{FORMAT, wants_json};
+use super::selection::selected;
 use crate::command::{Command, Run};
 use crate::context::Context;
 use crate::pod_folder::PodFolder;
@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::switch("wait", "wait until the pod has ended"),
         Flag::switch("json", "print JSON"),
-        list::FORMAT,
+        FORMAT,
         Flag::new("uuid-file", command_line::ValueKind::File, "file with the pod's UUID"),
     ],
     examples: &[
@@ -42,7 +42,7 @@ fn status(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
         // A collection of garbage may have moved it.
         pod = pods.find(pod.uuid.as_str())?;
     }
-    let text = if list::wants_json(args) { json_text(&pod)? } else { lines(&pod)? };
+    let text = if wants_json(args) { json_text(&pod)? } else { lines(&pod)? };
     print(&text)?;
     Ok(0)
 }

@@ -4,10 +4,10 @@ use anyhow::{Context as _, bail};
 use command_line::{Flag, ParsedArgs, ValueKind};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::rm::selected;
-use crate::EXIT_FAILURE;
+use super::selection::selected;
 use crate::command::{Command, Run};
 use crate::context::Context;
+use crate::exit_code;
 use crate::pod_folder::PodFolder;
 use crate::stdout::print;
 use pod::PodState;
@@ -37,7 +37,7 @@ fn stop(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
             Ok(()) => print(&format!("\"{}\"\n", pod.uuid))?,
             Err(error) => {
                 eprintln!("stop: {}", service::error::chain(error.as_ref()));
-                code = EXIT_FAILURE;
+                code = exit_code::FAILURE;
             }
         }
     }

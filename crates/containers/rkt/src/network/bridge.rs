@@ -7,6 +7,9 @@ use anyhow::{Context as _, bail};
 use super::program::{output, run};
 use super::subnet::Subnet;
 
+/// Rules of users, in Docker's table.
+const DOCKER_CHAIN: &str = "DOCKER-USER";
+
 /// Creates what is missing of the bridge.
 pub fn ensure(subnet: &Subnet) -> anyhow::Result<()> {
     let (bridge, gateway, prefix, mtu) = (subnet.bridge, subnet.gateway, subnet.prefix, subnet.mtu);
@@ -31,8 +34,27 @@ pub fn ensure(subnet: &Subnet) -> anyhow::Result<()> {
     let commands = format!("address replace {wanted} dev {bridge}\nlink set {bridge} mtu {mtu} up\n");
     run("ip", &["-batch", "-"], &commands)?;
     set("/proc/sys/net/ipv4/ip_forward", "1")?;
+    permit_forwarding(bridge)?;
     // Programs of the host reach forwarded ports by its loopback addresses; a rule protects those from pods.
     set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")
+}
+
+/// Docker drops forwarded packets by the policy of its table, which an accepting rule of another table does not lift. Its
+/// chain for rules of others precedes it.
+fn permit_forwarding(bridge: &str) -> anyhow::Result<()> {
+    // Absent, or without the chain: nothing is dropped.
+    if output("iptables", &["--wait", "--list-rules", DOCKER_CHAIN], "").is_err() {
+        return Ok(());
+    }
+    for direction in ["--in-interface", "--out-interface"] {
+        let rule = [DOCKER_CHAIN, direction, bridge, "--jump", "ACCEPT"];
+        let check: Vec<&str> = ["--wait", "--check"].into_iter().chain(rule).collect();
+        if output("iptables", &check, "").is_err() {
+            let insert: Vec<&str> = ["--wait", "--insert"].into_iter().chain(rule).collect();
+            run("iptables", &insert, "")?;
+        }
+    }
+    Ok(())
 }
 
 fn set(path: &str, value: &str) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, bail};
 use nix::sched::{CloneFlags, setns};
-use pod::{NetworkMode, PodManifest, PodState};
+use pod::{NetworkMode, PodManifest, PodState, Uuid};
 
 use self::program::run;
 use self::subnet::Subnet;
@@ -69,6 +69,11 @@ impl Attachment {
     pub fn detach(&self) -> anyhow::Result<()> {
         self.rules.as_deref().map_or(Ok(()), rules::remove)
     }
+}
+
+/// Removes a pod's rules, if they are there.
+pub fn remove_rules(uuid: &Uuid) -> anyhow::Result<()> {
+    rules::remove_if_present(uuid)
 }
 
 /// Runs commands of `ip` in the network namespace of a process.

@@ -53,6 +53,14 @@ pub fn remove(table: &str) -> anyhow::Result<()> {
     run("nft", &["delete", "table", "ip", table], "")
 }
 
+/// Removes a pod's table, if it is there.
+pub fn remove_if_present(uuid: &pod::Uuid) -> anyhow::Result<()> {
+    let name = format!("{PREFIX}{uuid}");
+    let tables = output("nft", &["list", "tables", "ip"], "")?;
+    let is_present = tables.lines().any(|line| line.split_whitespace().nth(2) == Some(name.as_str()));
+    if is_present { remove(&name) } else { Ok(()) }
+}
+
 /// Removes tables of pods that do not run, which `rkt` could not remove since it was killed.
 pub fn remove_stale(pods: &Pods) -> anyhow::Result<()> {
     let tables = output("nft", &["list", "tables", "ip"], "")?;

@@ -17,11 +17,10 @@ use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SI
 use signal_hook::iterator::Signals;
 
 use crate::pod_folder::PodFolder;
-use crate::{crun, limits, times};
+use crate::{crun, exit_code, limits, times};
 
 /// From the signal that stops an app to the end of the pod.
 const STOP_TIME: Duration = Duration::from_secs(30);
-const SIGNAL_EXIT: i32 = 128;
 
 pub fn signals() -> anyhow::Result<Signals> {
     let all = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM];
@@ -108,7 +107,7 @@ impl Supervisor<'_> {
             };
             let (pid, code) = match status {
                 WaitStatus::Exited(pid, code) => (pid, code),
-                WaitStatus::Signaled(pid, signal, _) => (pid, SIGNAL_EXIT + signal as i32),
+                WaitStatus::Signaled(pid, signal, _) => (pid, exit_code::SIGNALED + signal as i32),
                 WaitStatus::StillAlive => return Ok(()),
                 _ => continue,
             };
@@ -145,7 +144,7 @@ impl Supervisor<'_> {
     }
 
     fn record_killed(&mut self) -> anyhow::Result<()> {
-        let code = u8::try_from(SIGNAL_EXIT + Signal::SIGKILL as i32).unwrap_or(u8::MAX);
+        let code = u8::try_from(exit_code::SIGNALED + Signal::SIGKILL as i32).unwrap_or(u8::MAX);
         self.apps
             .iter()
             .filter(|app| app.status.is_none())

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_pdeathsig};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use pod::Uuid;
 
 use crate::pod_folder::PodFolder;
@@ -26,6 +26,13 @@ pub const COMMAND: &str = "__pod";
 /// The FIFO by which `rkt run` lets it start the apps.
 pub const GO: &str = "go";
 
+/// Signals that stop a pod or are forwarded to its apps.
+pub fn signal_set() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2]
+        .into_iter()
+        .collect()
+}
+
 /// Runs the pod and returns its exit code.
 pub fn run(path: &Path) -> anyhow::Result<u8> {
     set_pdeathsig(Signal::SIGKILL).context("cannot bind the pod to rkt")?;
@@ -35,6 +42,7 @@ pub fn run(path: &Path) -> anyhow::Result<u8> {
     let folder = PodFolder { uuid, stage: RUN.to_owned(), path: path.to_owned() };
     let _lock = folder.lock_as_init()?;
     let mut signals = apps::signals()?;
+    signal_set().thread_unblock().context("cannot unblock signals")?;
     wait_for_go(path)?;
     let manifest = folder.manifest()?;
     let mut namespaces = CloneFlags::CLONE_NEWNS;

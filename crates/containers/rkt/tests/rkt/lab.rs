@@ -135,8 +135,14 @@ impl Lab {
             None => Command::new("unshare"),
         };
         command.args(["--mount", "sh", "-c", WRAPPER, "sh"]).arg(program).args(arguments);
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).env("RKT_FLANNEL_SUBNET_FILE", self.path("subnet.env"));
         command
+    }
+
+    /// Whether a program succeeds in the network namespace.
+    pub fn in_network(&self, arguments: &[&str]) -> bool {
+        let namespace = format!("--net=/proc/{}/ns/net", self.network.as_ref().unwrap().id());
+        Command::new("nsenter").arg(namespace).args(arguments).status().unwrap().success()
     }
 
     /// The program; its process is the returned command's.

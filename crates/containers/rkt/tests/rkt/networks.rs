@@ -40,7 +40,6 @@ fn pods_reach_one_another_and_forwarded_ports() {
         let printed = in_pod(&lab, net, &get(address, port));
         assert_eq!(printed.code, Some(0), "{net} {address}:{port}: {printed:?}");
     }
-    // Loopback of the host is not reached from a pod.
     let own = in_pod(&lab, "--net=default", "ip -o -4 address show dev eth0; ping -c 1 -W 2 172.16.28.1");
     assert!(own.code == Some(0) && own.stdout.contains("172.16.28.3/24"), "{own:?}");
     lab.fails(
@@ -54,6 +53,29 @@ fn pods_reach_one_another_and_forwarded_ports() {
     assert!(lab.ok(&["status", &again.uuid]).contains("networks=default:ip4=172.16.28.2\n"));
 }
 
+/// Packets between two networks of pods are forwarded although Docker's policy drops others.
+#[test]
+fn dockers_policy_does_not_drop_packets_of_pods() {
+    let Some(lab) = Lab::with_network("dockers_policy_does_not_drop_packets_of_pods") else { return };
+    let script = "iptables -N DOCKER-USER && iptables -A FORWARD -j DOCKER-USER && iptables -P FORWARD DROP";
+    if !lab.in_network(&["sh", "-c", script]) {
+        eprintln!(
+            "SKIPPED: dockers_policy_does_not_drop_packets_of_pods: no iptables (apt-get install iptables)"
+        );
+        return;
+    }
+    fs::write(lab.path("subnet.env"), FLANNEL_FILE).unwrap();
+    let pod = lab.spawn(&["--net=flannel"], SERVER);
+    assert!(lab.ok(&["status", &pod.uuid]).contains("networks=flannel:ip4=10.1.34.2\n"));
+    for _ in 0..2 {
+        let printed = in_pod(&lab, "--net=default", &get("10.1.34.2", 80));
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+    }
+}
+
+const FLANNEL_FILE: &str =
+    "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.34.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+
 #[test]
 fn a_killed_rkts_rules_are_replaced() {
     let Some(lab) = Lab::with_network("a_killed_rkts_rules_are_replaced") else { return };
@@ -64,6 +86,12 @@ fn a_killed_rkts_rules_are_replaced() {
     assert!(lab.ok(&["status", &again.uuid]).contains("networks=default:ip4=172.16.28.2\n"));
     let printed = in_pod(&lab, "--net=host", &get("10.9.9.1", 8080));
     assert_eq!(printed.code, Some(0), "{printed:?}");
+    // Those of a killed one are removed with its pod.
+    let uuid = again.uuid.clone();
+    again.signal(nix::sys::signal::Signal::SIGKILL);
+    again.finish();
+    lab.ok(&["rm", &uuid]);
+    assert!(lab.in_network(&["sh", "-c", "! nft list tables | grep rkt-"]));
 }
 
 #[test]
@@ -84,16 +112,14 @@ fn flannels_subnet() {
             "dev",
             "eth0",
         ];
-        Printed::from(lab.command(&arguments).env("RKT_FLANNEL_SUBNET_FILE", &file).output().unwrap())
+        lab.rkt(&arguments)
     };
     let printed = run();
     assert!(
         printed.code == Some(254) && printed.stderr.contains("start flanneld.service first"),
         "{printed:?}"
     );
-    let text =
-        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.34.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
-    fs::write(&file, text).unwrap();
+    fs::write(&file, FLANNEL_FILE).unwrap();
     let printed = run();
     assert!(printed.code == Some(0) && printed.stdout.contains("10.1.34.2/24"), "{printed:?}");
 }
