@@ -86,6 +86,26 @@ fn a_kill_at_any_time_leaves_no_damage() {
     lab.ok(&["image", "verify", IMAGE]);
 }
 
+/// A signal that arrives while the pod starts is not lost.
+#[test]
+fn a_signal_at_any_time_stops_the_pod() {
+    let Some(lab) = Lab::with_image("a_signal_at_any_time_stops_the_pod") else { return };
+    for step in 0..60 {
+        let run = ["run", "--insecure-options=image", "--net=none", IMAGE, "--exec=sleep", "--", "100000"];
+        let mut child = lab.command(&run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(step * 4));
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+        let status =
+            lab.wait_for("end of rkt", || child.try_wait().unwrap().ok_or_else(|| lab.ok(&["list"])));
+        // Before it handles signals, it is ended by them.
+        let is_stopped = status.code() == Some(0) || status.code().is_none();
+        assert!(is_stopped, "{status:?}");
+    }
+    nothing_runs(&lab, &lab.path("rkt"));
+    assert!(!lab.ok(&["list", "--no-legend"]).contains("running"));
+}
+
 #[test]
 fn leftovers_in_each_stage() {
     let Some(lab) = Lab::with_image("leftovers_in_each_stage") else { return };

@@ -41,6 +41,17 @@ fn insecure_options_lift_restrictions() {
     assert_ne!(run("", &[], mount), Some(0));
     assert_eq!(run(",all-run", &[], mount), Some(0));
     assert_eq!(run("", &["--caps-retain=CAP_SYS_ADMIN,CAP_DAC_OVERRIDE"], mount), Some(0));
+    let fly = [
+        "run",
+        "--insecure-options=image",
+        "--stage1-name=coreos.com/rkt/stage1-fly:1.30.0",
+        IMAGE,
+        "--exec=sh",
+    ];
+    let script = format!("{mount} && hostname");
+    let links = [fly.as_slice(), &["--", "-c", &script]].concat();
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    assert_eq!(lab.ok(&links), format!("{host}\n"));
     assert_ne!(run("", &["--caps-remove=CAP_CHOWN"], "touch /x; busybox chown 1 /x"), Some(0));
     assert_eq!(run("", &[], "touch /x; busybox chown 1 /x"), Some(0));
 }

@@ -22,7 +22,7 @@ fn in_pod(lab: &Lab, net: &str, script: &str) -> Printed {
 /// Repeats a connection until the server's next listener accepts it.
 fn get(address: &str, port: u16) -> String {
     format!(
-        "for i in $(busybox seq 200); do nc -w 2 {address} {port} </dev/null | grep hello && exit 0; sleep 0.05; done; exit 1"
+        "for i in $(busybox seq 60); do nc -w 2 {address} {port} </dev/null | grep hello && exit 0; sleep 0.05; done; exit 1"
     )
 }
 
