@@ -1,5 +1,6 @@
 //! Prepares pods: images are obtained and unpacked, settings resolved, the manifest written.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -30,8 +31,7 @@ pub fn prepare(context: &Context, pods: &Pods, request: &PodRequest) -> anyhow::
     let store = context.store()?;
     check_volumes(&request.volumes)?;
     let common = common_environment(request)?;
-    let inherited: Vec<(String, String)> =
-        if request.flags.is_set("inherit-env") { std::env::vars().collect() } else { Vec::new() };
+    let inherited = if request.flags.is_set("inherit-env") { own_environment()? } else { Vec::new() };
     // Images come first: what cannot be fetched leaves no pod.
     let policy = PullPolicy::of(&request.flags)?;
     let mut found = Vec::new();
@@ -96,6 +96,14 @@ fn check_volumes(volumes: &[Volume]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn own_environment() -> anyhow::Result<Vec<(String, String)>> {
+    let text = |text: OsString| {
+        text.into_string()
+            .map_err(|text| anyhow::anyhow!("--inherit-env: {text:?} in the environment is not UTF-8"))
+    };
+    std::env::vars_os().map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
 /// Of files, in their order, then of `--set-env`.

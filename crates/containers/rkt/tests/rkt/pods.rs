@@ -1,12 +1,14 @@
 //! `run`, `prepare`, `list`, `status`, `stop`, `rm`, `gc`, `enter`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::archive;
-use crate::lab::{IMAGE, Lab};
+use crate::lab::{IMAGE, Lab, Printed};
 
 const SLEEP: &str = "exec sleep 100000";
 
@@ -77,6 +79,19 @@ fn settings_reach_the_app() {
         assert!(lines.contains(&line), "{line}: {printed:?}");
     }
     assert!(!lines.contains(&"terminal"));
+}
+
+#[test]
+fn apps_inherit_the_environment_on_request() {
+    let Some(lab) = Lab::with_image("apps_inherit_the_environment_on_request") else { return };
+    let run = |flag: &str, value: &[u8]| {
+        let arguments = ["run", "--insecure-options=image", "--net=none", flag, IMAGE, "--exec=env"];
+        Printed::from(lab.command(&arguments).env("INHERITED", OsStr::from_bytes(value)).output().unwrap())
+    };
+    assert!(run("--inherit-env", b"yes").stdout.contains("INHERITED=yes\n"));
+    assert!(!run("--inherit-env=false", b"yes").stdout.contains("INHERITED"));
+    let printed = run("--inherit-env", b"\xff");
+    assert!(printed.code == Some(254) && printed.stderr.contains("is not UTF-8"), "{printed:?}");
 }
 
 #[test]
