@@ -1,6 +1,8 @@
 //! Images by the names that users type: found in the store, pulled or imported, verified.
 
+use std::error::Error;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -65,13 +67,27 @@ pub fn unpack_options() -> UnpackOptions {
 pub fn unpack(store: &Store, image: Digest) -> anyhow::Result<Tree> {
     match store.unpack(image, &unpack_options()) {
         Ok(tree) => Ok(tree),
-        // Nothing is wrong with the image.
-        Err(error @ (UnpackError::Store(_) | UnpackError::List(_))) => Err(error.into()),
+        Err(error) if is_of_the_host(&error) => Err(error.into()),
         Err(error) => {
             store.remove(image).with_context(|| format!("after: {}", service::error::chain(&error)))?;
             Err(error.into())
         }
     }
+}
+
+/// A full disk, a missing right: nothing is wrong with the image.
+fn is_of_the_host(error: &UnpackError) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let system = error.downcast_ref::<io::Error>();
+        if system.is_some_and(|error| error.raw_os_error().is_some()) {
+            return true;
+        }
+        // `source` of an error of I/O that wraps another one skips it.
+        let wrapped = system.and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn Error + 'static));
+        next = wrapped.or_else(|| error.source());
+    }
+    matches!(error, UnpackError::Store(_) | UnpackError::List(_))
 }
 
 /// The image of an ID or its beginning.
@@ -272,4 +288,21 @@ fn add_keys(root: &Path, folder: &Path, trust: &mut Trust, depth: usize) -> anyh
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_the_host_are_not_the_images() {
+        let check = |source: io::Error, expected: bool| {
+            let error = UnpackError::Archive { number: 1, image: Digest::of(b""), source };
+            assert_eq!(is_of_the_host(&error), expected, "{error:?}");
+        };
+        check(io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32), true);
+        check(io::Error::other(io::Error::from_raw_os_error(nix::errno::Errno::EPERM as i32)), true);
+        check(io::Error::other("invalid header"), false);
+        check(io::ErrorKind::UnexpectedEof.into(), false);
+    }
 }
