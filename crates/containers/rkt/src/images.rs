@@ -225,9 +225,9 @@ fn import(context: &Context, store: &Store, path: &Path, signature: Option<&str>
             path.display()
         );
     }
-    // A signature beside the file, as `minisign -S` names it.
-    let beside = PathBuf::from(format!("{}.minisig", path.display()));
-    let signature = signature.map(PathBuf::from).or_else(|| beside.is_file().then_some(beside));
+    // A signature next to the file, as `minisign -S` names it.
+    let neighbor = PathBuf::from(format!("{}.minisig", path.display()));
+    let signature = signature.map(PathBuf::from).or_else(|| neighbor.is_file().then_some(neighbor));
     let signatures = Signatures {
         minisign: minisign(signature.as_deref().and_then(Path::to_str))?,
         ..Signatures::default()

@@ -1,7 +1,7 @@
 //! Limits of memory and CPU: control groups below that of the unit.
 //!
 //! A pod without limits remains in the unit's group. For others, `rkt run` moves to a group below it, since the kernel gives
-//! controllers only to groups without processes; each app with a limit has a group beside that one. systemd removes them
+//! controllers only to groups without processes; each app with a limit has a group next to that one. systemd removes them
 //! with the unit's.
 
 use std::fs;
