@@ -53,17 +53,23 @@ impl Store {
             return Err(StoreError::NoImage(image.to_string()));
         }
         drop(lock);
-        match self.gc(None) {
+        match self.gc(None, &|_| false) {
             Ok(_) | Err(GcError::Busy) => Ok(()),
             Err(GcError::Store(error)) => Err(error),
         }
     }
 
-    /// Removes images that were not used for `unused`, and all content that no image has. Trees in use remain.
+    /// Removes images that were not used for `unused` and that `is_referenced` does not keep, and all content that no image
+    /// has. Trees in use remain. `is_referenced` is called for an image after its tree was found unused: what refers to the
+    /// image before it releases the tree is therefore seen.
     ///
     /// # Errors
     /// Another operation uses the store, or an image is damaged: then its content is unknown, and no content is removed.
-    pub fn gc(&self, unused: Option<Duration>) -> Result<Collected, GcError> {
+    pub fn gc(
+        &self,
+        unused: Option<Duration>,
+        is_referenced: &dyn Fn(Digest) -> bool,
+    ) -> Result<Collected, GcError> {
         let _lock = self.exclusive_lock()?.ok_or(GcError::Busy)?;
         let mut collected = Collected::default();
         let mut trees = self.list(&self.trees())?;
@@ -73,7 +79,7 @@ impl Store {
                 unused.is_some_and(|unused| now().saturating_sub(record.last_used) >= unused.as_secs());
             let (manifest, config) = (self.manifest(record.manifest)?, self.config(record.manifest)?);
             let chain = chain_id(&config.diff_ids).unwrap_or_else(|| Digest::of(&[])).hex();
-            if is_old && !self.is_in_use(&trees, &chain)? {
+            if is_old && !self.is_in_use(&trees, &chain)? && !is_referenced(record.manifest) {
                 self.remove_record(record.manifest)?;
                 collected.images.push(record.manifest);
                 continue;

@@ -33,12 +33,19 @@ pub enum TrustStoreError {
     Key(#[from] KeyError),
 }
 
-/// Reads the keys that are trusted for an image.
+/// Reads the keys that are trusted for an image, from several directories.
 ///
 /// # Errors
 /// A key cannot be read, or is none.
-pub fn read_trust(directory: &Path, name: &Reference) -> Result<Trust, TrustStoreError> {
+pub fn read_trust(directories: &[&Path], name: &Reference) -> Result<Trust, TrustStoreError> {
     let mut trust = Trust::default();
+    for directory in directories {
+        read_directory(directory, name, &mut trust)?;
+    }
+    Ok(trust)
+}
+
+fn read_directory(directory: &Path, name: &Reference, trust: &mut Trust) -> Result<(), TrustStoreError> {
     for prefix in prefixes(name) {
         let folder = directory.join(&prefix);
         let failed = |source| TrustStoreError::Read { path: folder.clone(), source };
@@ -67,7 +74,7 @@ pub fn read_trust(directory: &Path, name: &Reference) -> Result<Trust, TrustStor
             trust.add(&prefix, &path.display().to_string(), &text)?;
         }
     }
-    Ok(trust)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -88,7 +95,7 @@ mod tests {
                 fs::write(path, text).unwrap();
             }
             let name: Reference = "quay.io/coreos/etcd:v3".parse().unwrap();
-            let result = match read_trust(folder.path(), &name) {
+            let result = match read_trust(&[folder.path()], &name) {
                 Ok(trust) => {
                     trust.verify(&name, Digest::of(b""), &Signatures::default()).unwrap_err().to_string()
                 }

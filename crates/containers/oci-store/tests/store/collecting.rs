@@ -29,7 +29,7 @@ fn content_without_image_is_removed() {
     drop(store.unpack(second, &unpack_options()).unwrap());
     // Manifest, configuration and two layers each, of which one is common.
     assert_eq!((count(folder.path(), "blobs/sha256"), count(folder.path(), "trees")), (7, 2));
-    let nothing = store.gc(None).unwrap();
+    let nothing = store.gc(None, &|_| false).unwrap();
     assert_eq!((nothing.images.len(), nothing.blobs, nothing.trees), (0, 0, 0));
     store.remove(first).unwrap();
     assert_eq!((count(folder.path(), "blobs/sha256"), count(folder.path(), "trees")), (4, 1));
@@ -45,14 +45,15 @@ fn unused_images_are_removed_unless_a_tree_is_in_use() {
     let store = Store::open(folder.path()).unwrap();
     let (used, unused) = (import(&store, &["f a 1"]), import(&store, &["f b 2"]));
     let tree = store.unpack(used, &unpack_options()).unwrap();
-    assert_eq!(store.gc(Some(Duration::from_secs(3600))).unwrap().images, []);
-    assert_eq!(store.gc(Some(Duration::ZERO)).unwrap().images, [unused]);
+    assert_eq!(store.gc(Some(Duration::from_secs(3600)), &|_| false).unwrap().images, []);
+    assert_eq!(store.gc(Some(Duration::ZERO), &|image| image == unused).unwrap().images, []);
+    assert_eq!(store.gc(Some(Duration::ZERO), &|_| false).unwrap().images, [unused]);
     assert_eq!(listing(&tree.rootfs()), ["f a 1"]);
     // Also if its image is removed.
     store.remove(used).unwrap();
     assert_eq!(listing(&tree.rootfs()), ["f a 1"]);
     drop(tree);
-    assert_eq!(store.gc(None).unwrap().trees, 1);
+    assert_eq!(store.gc(None, &|_| false).unwrap().trees, 1);
     assert_eq!((count(folder.path(), "blobs/sha256"), count(folder.path(), "trees")), (0, 0));
 }
 
@@ -70,12 +71,12 @@ fn leftovers_of_a_crash_are_removed() {
     write("tmp/blob-abc");
     let partial = format!("tmp/partial-{}", Digest::of(b"x").hex());
     write(&partial);
-    store.gc(None).unwrap();
+    store.gc(None, &|_| false).unwrap();
     assert_eq!(listing(&folder.path().join("tmp")), [format!("f {} x", &partial[4..])]);
     // An interrupted transfer is kept for a day.
     let file = fs::File::options().write(true).open(folder.path().join(&partial)).unwrap();
     file.set_modified(std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600)).unwrap();
-    store.gc(None).unwrap();
+    store.gc(None, &|_| false).unwrap();
     assert_eq!(listing(&folder.path().join("tmp")), [""; 0]);
     store.unpack(image, &unpack_options()).unwrap().verify().unwrap();
 }
@@ -87,7 +88,7 @@ fn a_damaged_image_stops_the_collection() {
     let (image, other) = (import(&store, &["f a 1"]), import(&store, &["f b 2"]));
     fs::write(folder.path().join("blobs/sha256").join(image.hex()), "{}").unwrap();
     let blobs = count(folder.path(), "blobs/sha256");
-    let error = store.gc(None).unwrap_err().to_string();
+    let error = store.gc(None, &|_| false).unwrap_err().to_string();
     assert!(error.contains("is damaged"), "{error}");
     assert_eq!(count(folder.path(), "blobs/sha256"), blobs);
     store.remove(image).unwrap();
@@ -102,8 +103,8 @@ fn other_operations_are_not_disturbed() {
     // Another operation, perhaps of another process.
     let file = fs::File::options().write(true).open(folder.path().join("lock")).unwrap();
     let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockShared).unwrap();
-    assert!(matches!(store.gc(Some(Duration::ZERO)), Err(GcError::Busy)));
+    assert!(matches!(store.gc(Some(Duration::ZERO), &|_| false), Err(GcError::Busy)));
     store.unpack(image, &unpack_options()).unwrap();
     drop(lock);
-    assert_eq!(store.gc(Some(Duration::ZERO)).unwrap().images, [image]);
+    assert_eq!(store.gc(Some(Duration::ZERO), &|_| false).unwrap().images, [image]);
 }

@@ -1,0 +1,47 @@
+//! `rkt`: containers as units, without a daemon: images in a store, pods that `rkt run` runs in the foreground.
+//!
+//! This file converts process arguments to strings and a failure to an exit code.
+
+mod command;
+mod commands;
+mod context;
+mod crun;
+mod exit_code;
+mod images;
+mod launch;
+mod limits;
+mod network;
+mod pod_folder;
+mod pod_init;
+mod pods;
+mod prepare;
+mod registry;
+mod run;
+mod run_file;
+mod stdout;
+mod times;
+mod trusted_keys;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        match argument.into_string() {
+            Ok(argument) => arguments.push(argument),
+            Err(other) => {
+                eprintln!("rkt: the argument {other:?} is not UTF-8");
+                return ExitCode::from(exit_code::FAILURE);
+            }
+        }
+    }
+    match run::run(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if !stdout::is_closed_pipe(&error) {
+                eprintln!("{}", service::error::chain(error.as_ref()));
+            }
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}

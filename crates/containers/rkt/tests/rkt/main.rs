@@ -1,0 +1,12 @@
+//! The program as its users see it: with crun, as root, on images that the tests build.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod archive;
+mod crashes;
+mod images;
+mod isolation;
+mod lab;
+mod networks;
+mod pods;
+mod registry;
+mod volumes;
