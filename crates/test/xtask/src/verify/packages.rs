@@ -22,7 +22,7 @@ pub const VAGRANT: &str = "vagrant/all";
 /// A plug-in has no program.
 pub const VAGRANT_LIBVIRT: &str = "/var/lib/dpkg/info/vagrant-libvirt.list";
 
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 30] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
@@ -37,6 +37,8 @@ const NEEDS: [Need; 28] = [
     Need { program: "nft", package: "nftables", steps: &["tests"] },
     Need { program: "iptables-nft", package: "iptables", steps: &["tests"] },
     Need { program: "docker-registry", package: "docker-registry", steps: &["tests"] },
+    Need { program: "crun", package: "crun", steps: &["tests"] },
+    Need { program: "busybox", package: "busybox-static", steps: &["tests"] },
     Need { program: "ssh-keygen", package: "openssh-client", steps: &["tests", "ssh"] },
     Need { program: "sshd", package: "openssh-server", steps: &["ssh"] },
     Need { program: "softhsm2-util", package: "softhsm2", steps: &["tests"] },
