@@ -243,6 +243,11 @@ fn deleted_lease(one: &Host<'_>, two: &Host<'_>) -> Result<(), Failure> {
     expect(again == value, &format!("the lease {value:?}"), &again)?;
     let ttl =
         one.machine.succeed(&format!("curl --silent http://127.0.0.1:2379/v2/keys{key} | jq .node.ttl"))?;
+    // Before the store stops.
+    one.machine.wait_until_succeeds(
+        &format!("sudo ip netns exec container ping -c 1 -W 5 {}", two.container),
+        SOON,
+    )?;
     expect(
         ttl.trim().parse::<u32>().is_ok_and(|ttl| (86_000..=86_400).contains(&ttl)),
         "a TTL of a day",

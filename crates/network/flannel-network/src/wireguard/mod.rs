@@ -175,7 +175,7 @@ impl Network {
         key: &WireguardKey,
         peer: &Peer,
     ) -> Result<(), RequestError> {
-        let attributes = vec![WireguardAttribute::Peers(vec![peers::message(key, peer)])];
+        let attributes = vec![WireguardAttribute::Peers(peers::messages(key, peer))];
         self.wireguard().await?.set(index, attributes).await
     }
 

@@ -15,8 +15,23 @@ use netlink_packet_wireguard::{
 /// The kernel's preshared key of a peer without one.
 const NO_SECRET: [u8; 32] = [0; 32];
 
-/// The peer, which replaces one with the same key.
-pub fn message(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
+/// Any interval: the kernel sends a packet when one is set.
+const GREETING: u16 = 1;
+
+/// The peer, which replaces one with the same key, and a packet to it: a new session. The other host may have one that
+/// this host forgot with a device or a lease. It would send into it for 15 s, until it missed the answers.
+pub fn messages(key: &WireguardKey, peer: &Peer) -> Vec<WireguardPeer> {
+    let interval = |seconds| {
+        WireguardPeer(vec![
+            WireguardPeerAttribute::PublicKey(key.0),
+            WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly),
+            WireguardPeerAttribute::PersistentKeepalive(seconds),
+        ])
+    };
+    vec![without_interval(key, peer), interval(GREETING), interval(peer.keepalive)]
+}
+
+fn without_interval(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
     let allowed = WireguardAllowedIp(vec![
         WireguardAllowedIpAttr::Family(WireguardAddressFamily::Ipv4),
         WireguardAllowedIpAttr::IpAddr(IpAddr::V4(peer.allowed.network())),
@@ -26,7 +41,7 @@ pub fn message(key: &WireguardKey, peer: &Peer) -> WireguardPeer {
         WireguardPeerAttribute::PublicKey(key.0),
         WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
         WireguardPeerAttribute::Endpoint(SocketAddr::V4(peer.endpoint)),
-        WireguardPeerAttribute::PersistentKeepalive(peer.keepalive),
+        WireguardPeerAttribute::PersistentKeepalive(0),
         WireguardPeerAttribute::PresharedKey(peer.preshared.map_or(NO_SECRET, |key| key.0)),
         WireguardPeerAttribute::AllowedIps(vec![allowed]),
     ])
@@ -128,13 +143,29 @@ mod tests {
     #[test]
     fn what_is_sent_is_read() {
         let keys = [WireguardKey([1; 32]), WireguardKey([2; 32])];
-        let sent = keys.iter().map(|key| message(key, &peer())).collect();
+        let sent = keys.iter().flat_map(|key| messages(key, &peer())).collect();
         assert_eq!(read(vec![transferred(sent)]), keys.map(|key| (key, peer())));
         // Without a preshared key, the peer's former one is removed.
         let peer = Peer { preshared: None, ..peer() };
-        let sent = message(&keys[0], &peer);
-        assert!(sent.0.contains(&WireguardPeerAttribute::PresharedKey(NO_SECRET)));
-        assert_eq!(read(vec![transferred(vec![sent])]), [(keys[0], peer)]);
+        let sent = messages(&keys[0], &peer);
+        assert!(sent[0].0.contains(&WireguardPeerAttribute::PresharedKey(NO_SECRET)));
+        assert_eq!(read(vec![transferred(sent)]), [(keys[0], peer)]);
+    }
+
+    #[test]
+    fn an_interval_begins_and_remains() {
+        for keepalive in [0, 25] {
+            let sent = messages(&WireguardKey([1; 32]), &Peer { keepalive, ..peer() });
+            let intervals: Vec<u16> = sent
+                .iter()
+                .flat_map(|peer| &peer.0)
+                .filter_map(|attribute| match attribute {
+                    WireguardPeerAttribute::PersistentKeepalive(seconds) => Some(*seconds),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(intervals, [0, GREETING, keepalive]);
+        }
     }
 
     #[test]
@@ -147,8 +178,8 @@ mod tests {
         // A second network, in a part of its own.
         let mut second = peer();
         second.allowed = "10.1.46.0/24".parse().unwrap();
-        check(vec![message(&key, &peer()), message(&key, &second)]);
-        let mut ipv6 = message(&key, &peer());
+        check(vec![without_interval(&key, &peer()), without_interval(&key, &second)]);
+        let mut ipv6 = without_interval(&key, &peer());
         ipv6.0.push(WireguardPeerAttribute::Endpoint("[::1]:51820".parse().unwrap()));
         check(vec![ipv6]);
     }
