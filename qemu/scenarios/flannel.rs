@@ -28,8 +28,8 @@ pub const HOST_GW: Scenario = Scenario {
     about: "the same without encapsulation",
     nodes: NODES,
     user_data: Some(WITHOUT_CONFIGURATION),
-    long_on: &[Nspawn, Qemu],
-    by_name_on: &[Qemu],
+    on: &[Nspawn],
+    long_on: &[Nspawn],
     run: |context| flannel(context, &Backend { kind: "host-gw", device: None, mtu: 1500, in_kernel: true }),
     ..DEFAULTS
 };
@@ -39,8 +39,8 @@ pub const UDP: Scenario = Scenario {
     about: "the same with packets that flanneld itself carries",
     nodes: NODES,
     user_data: Some(WITHOUT_CONFIGURATION),
-    long_on: &[Nspawn, Qemu],
-    by_name_on: &[Qemu],
+    on: &[Nspawn],
+    long_on: &[Nspawn],
     run: |context| {
         flannel(context, &Backend { kind: "udp", device: Some("flannel0"), mtu: 1472, in_kernel: false })
     },
