@@ -55,6 +55,7 @@ const FLANNEL: &[&str] = &[
     "units/usr/lib/systemd/system/flanneld",
     "units/usr/lib/systemd/system/flannel-docker-opts",
     "qemu/user-data/flannel",
+    "qemu/user-data/flannel-without-configuration",
 ];
 const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
