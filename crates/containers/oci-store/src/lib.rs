@@ -28,5 +28,5 @@ pub use registry::{PullError, PullOptions, Pulled, RegistryError, RegistryOption
 pub use store::Store;
 pub use store_error::StoreError;
 pub use tree_digest::VerifyError;
-pub use trust::{TrustPolicy, TrustStoreError, read_trust};
+pub use trust::{MAX_KEY, TrustPolicy, TrustStoreError, read_all_trust, read_trust};
 pub use unpack::{DeviceNodes, EntryError, Owners, Tree, UnpackError, UnpackLimits, UnpackOptions};

@@ -246,7 +246,11 @@ fn import(context: &Context, store: &Store, path: &Path, signature: Option<&str>
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         anyhow::Ok(store.import_archive(file, &options)?)
     };
-    let trust = if context.insecure.image { None } else { Some(all_keys(context, path)?) };
+    let trust = if context.insecure.image {
+        None
+    } else {
+        Some(trusted_keys::read_all(context).with_context(|| format!("keys for {}", path.display()))?)
+    };
     let imported = import(policy(&trust), signatures);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     let [only] = imported.as_slice() else {
@@ -258,51 +262,4 @@ fn import(context: &Context, store: &Store, path: &Path, signature: Option<&str>
         Err(_) => pod::app_name(&path.file_stem().unwrap_or_default().to_string_lossy()),
     };
     Ok(Found { digest: only.manifest, name, app })
-}
-
-/// The keys for the names in a file are known only after its import: all keys of the machine are read, each for its
-/// prefix.
-fn all_keys(context: &Context, path: &Path) -> anyhow::Result<Trust> {
-    let mut trust = Trust::default();
-    for config in context.configs() {
-        let root = trusted_keys::folder(config);
-        add_keys(&root, &root, &mut trust, 0).with_context(|| format!("keys for {}", path.display()))?;
-    }
-    Ok(trust)
-}
-
-const MAX_DEPTH: usize = 16;
-const MAX_KEY: u64 = 16 << 10;
-
-fn add_keys(root: &Path, folder: &Path, trust: &mut Trust, depth: usize) -> anyhow::Result<()> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-        let path = entry.path();
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_folder && depth < MAX_DEPTH {
-            add_keys(root, &path, trust, depth + 1)?;
-        } else if path.extension().is_some_and(|extension| extension == "pub") {
-            let prefix = folder.strip_prefix(root).unwrap_or(folder).display().to_string();
-            trust.add(&prefix, &path.display().to_string(), &run_file::read_text(&path, MAX_KEY)?)?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_of_the_host_are_not_the_images() {
-        let check = |source: io::Error, expected: bool| {
-            let error = UnpackError::Archive { number: 1, image: Digest::of(b""), source };
-            assert_eq!(is_of_the_host(&error), expected, "{error:?}");
-        };
-        check(io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32), true);
-        check(io::Error::other(io::Error::from_raw_os_error(nix::errno::Errno::EPERM as i32)), true);
-        check(io::Error::other("invalid header"), false);
-        check(io::ErrorKind::UnexpectedEof.into(), false);
-    }
 }

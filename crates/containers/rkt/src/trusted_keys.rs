@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_image::Reference;
 use oci_image::signature::Trust;
-use oci_store::read_trust;
+use oci_store::{read_all_trust, read_trust};
 
 use crate::context::Context;
 
@@ -17,5 +17,11 @@ pub fn folder(config: &Path) -> PathBuf {
 /// The keys for an image.
 pub fn read(context: &Context, name: &Reference) -> anyhow::Result<Trust> {
     let folders = context.configs().map(folder);
-    Ok(read_trust(&[folders[0].as_path(), folders[1].as_path()], name)?)
+    Ok(read_trust(&folders.each_ref().map(PathBuf::as_path), name)?)
+}
+
+/// The keys for all images.
+pub fn read_all(context: &Context) -> anyhow::Result<Trust> {
+    let folders = context.configs().map(folder);
+    Ok(read_all_trust(&folders.each_ref().map(PathBuf::as_path))?)
 }

@@ -1,7 +1,5 @@
 //! `image`: the images in the store.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, bail};
 use command_line::{Flag, ParsedArgs, ValueKind};
 use oci_image::Digest;
@@ -198,9 +196,7 @@ fn gc(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
     let (store, pods) = (context.store()?, context.pods()?);
     // References that cannot be read keep all images.
     let is_referenced = |image: Digest| {
-        pods.references().map_or(true, |all| {
-            all.into_iter().map(|(image, _)| image).collect::<BTreeSet<_>>().contains(&image)
-        })
+        pods.references().map_or(true, |all| all.iter().any(|(referenced, _)| *referenced == image))
     };
     match store.gc(Some(args.duration_or_default("grace-period")), &is_referenced) {
         Ok(collected) => {

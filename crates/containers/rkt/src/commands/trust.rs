@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use anyhow::{Context as _, bail};
 use command_line::{Flag, ParsedArgs, ValueKind};
 use oci_image::signature::Trust;
+use oci_store::MAX_KEY;
 use sha2::{Digest as _, Sha256};
 
 use crate::command::{Command, Run};
@@ -13,7 +14,6 @@ use crate::context::Context;
 use crate::stdout::print;
 use crate::{run_file, trusted_keys};
 
-const MAX_KEY: u64 = 16 << 10;
 const KEY_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 
