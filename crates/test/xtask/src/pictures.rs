@@ -24,7 +24,7 @@ pub fn run(root: &Path) -> Result<bool> {
             }
         }
     }
-    let mut screenshots = ignored_tests(root, &["--test", "page"]);
+    let mut screenshots = ignored_tests(root, &["--test", "suite"]);
     screenshots.arg("screenshot").env(SCREENSHOTS, root.join(FOLDER));
     Ok(show(&mut screenshots)?.success)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use etcd_simulation::seed_this_thread;
 use fleet_simulation::{Cluster, Options, in_virtual_time};
 use tokio::time::sleep;
 
-use crate::chance;
 use crate::members::MEMBERS;
 use crate::store::EtcdCluster;
 
@@ -23,7 +23,7 @@ async fn running() -> Cluster<EtcdCluster> {
 }
 
 fn run(test: impl AsyncFnOnce(Cluster<EtcdCluster>)) {
-    chance::seed_this_thread(1);
+    seed_this_thread(1);
     in_virtual_time(async { test(running().await).await });
 }
 

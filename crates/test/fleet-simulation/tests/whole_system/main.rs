@@ -8,9 +8,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../../etcd/etcd-raft/tests/simulation/seeded_random.rs"]
-#[allow(dead_code, reason = "the store's own simulation draws more from it")]
-mod chance;
 mod clients;
 mod directed;
 mod members;
@@ -23,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clients::History;
+use etcd_simulation::seed_this_thread;
 use fleet_simulation::{Cluster, Options, in_virtual_time};
 use store::EtcdCluster;
 use tokio::time::Instant;
@@ -30,9 +28,11 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 /// Short histories with few faults and a short TTL, run by `cargo verify`.
-const SHORT_SEEDS: Range<u64> = 1..201;
+const SHORT_SEEDS: Range<u64> = 1..61;
 const SHORT: Length =
     Length { faults: 3, options: Options { ttl: Duration::from_secs(10), ..Options::DEFAULT } };
+/// More of them, for the soak.
+const MORE_SEEDS: Range<u64> = 61..461;
 /// Seeds of the long run.
 const LONG_SEEDS: Range<u64> = 1_000..1_500;
 const LONG: Length = Length { faults: 12, options: Options::DEFAULT };
@@ -77,7 +77,7 @@ fn run(seed: u64, length: Length) -> Vec<String> {
         default(panic);
     }));
     let history = std::thread::spawn(move || {
-        chance::seed_this_thread(seed);
+        seed_this_thread(seed);
         simulate(seed, length)
     });
     let mut faults = history.join().unwrap_or_default();
@@ -177,6 +177,12 @@ fn the_same_seed_gives_the_same_history() {
         assert_eq!(first, second, "seed {seed}");
     }
     assert_ne!(log_of(1), log_of(2), "the seed decides nothing");
+}
+
+#[test]
+#[ignore = "minutes: cargo verify --all soaks"]
+fn soak_short_histories_hold() {
+    run_seeds("short", MORE_SEEDS, None);
 }
 
 #[test]

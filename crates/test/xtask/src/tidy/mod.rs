@@ -20,6 +20,7 @@ mod phrases;
 mod pure_layers;
 mod shell_scripts;
 mod spelling;
+mod test_programs;
 mod unit_exposure;
 mod unit_files;
 mod workspace_lints;
@@ -34,7 +35,7 @@ pub struct Rule {
 }
 
 /// Every lint, in output order.
-pub const RULES: [Rule; 19] = [
+pub const RULES: [Rule; 20] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -51,6 +52,7 @@ pub const RULES: [Rule; 19] = [
     Rule { name: "documented-tests", check: documented_tests::check },
     Rule { name: "equal-features", check: equal_features::check },
     Rule { name: "ignored-tests", check: ignored_tests::check },
+    Rule { name: "test-programs", check: test_programs::check },
     Rule { name: "unit-files", check: unit_files::check },
     Rule { name: "unit-exposure", check: unit_exposure::check },
     Rule { name: "shell-scripts", check: shell_scripts::check },

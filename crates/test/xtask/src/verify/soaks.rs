@@ -1,6 +1,6 @@
 //! Tests that take minutes: ignored ones whose name contains `soak`, and repeated randomized tests.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const RANDOM_CI: &str = "2m";
 const SEEDS: &str = "KEELSON_SEEDS";
 /// Suites whose soaks take seeds, and the number of seeds in the rotation; later runs use later seeds.
 const SEEDED: [(&str, u64); 3] =
-    [("member::simulation", 150), ("etcd::faults", 6), ("fleet-simulation::whole_system", 100)];
+    [("etcd-simulation::simulation", 150), ("etcd::faults", 6), ("fleet-simulation::whole_system", 100)];
 /// The part with the soaks of all fuzz targets, two at a time.
 const FUZZ: &str = "fuzz::corpus";
 /// Seconds of each fuzz target in the rotation; minutes by default.
@@ -60,6 +60,9 @@ pub fn parts(run: &Run<'_>, step: &str) -> Result<Vec<Part>> {
     command.args(["--run-ignored", "only", "--message-format", "json", "-E", FILTER]);
     let listed = require_success(show_and_read(&mut command)?).context("cargo nextest list")?;
     let mut names = names(&listed.stdout)?;
+    if let Some(gone) = without_soak(&names) {
+        bail!("{gone} takes seeds, and has no soak");
+    }
     names.push(RANDOM.to_owned());
     Ok(names.into_iter().map(|name| Part::new(format!("{step}/{name}"), Kind::Long)).collect())
 }
@@ -77,6 +80,12 @@ fn names(json: &str) -> Result<Vec<String>> {
         names.push(FUZZ.to_owned());
     }
     Ok(names)
+}
+
+/// A suite of [`SEEDED`] that the listed soaks do not contain: all its seeds would run.
+fn without_soak(names: &[String]) -> Option<&'static str> {
+    let listed = |suite: &str| names.iter().any(|name| name.starts_with(suite));
+    SEEDED.iter().map(|(suite, _)| *suite).find(|suite| !listed(suite))
 }
 
 /// Runs one part. Returns whether it passed.
@@ -124,6 +133,14 @@ mod tests {
                 "soak_log":{"filter-match":{"status":"matches"}}}}}}"#;
         assert_eq!(names(json).unwrap(), ["etcd::faults::killed::soak_members", "fuzz::corpus"]);
         assert!(names("{}").is_err());
+    }
+
+    #[test]
+    fn a_renamed_suite_is_noticed() {
+        let mut names: Vec<_> = SEEDED.iter().map(|(suite, _)| format!("{suite}::soak")).collect();
+        assert_eq!(without_soak(&names), None);
+        names.remove(0);
+        assert_eq!(without_soak(&names), Some(SEEDED[0].0));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn run(workspace: &Workspace) -> Result<State> {
         Ok(python) => python,
         Err(state) => return Ok(state),
     };
-    let mut command = ignored_tests(&workspace.root, &["--test", "suite", "--test", "repository"]);
+    let mut command = ignored_tests(&workspace.root, &["--test", "suite"]);
     let ended = show_and_read(command.arg("peer::").env(VARIABLE, python))?;
     eprint!("{}", ended.stdout);
     Ok(judge(ended.success, &ended.stdout))

@@ -1,0 +1,7 @@
+//! fleetd's configuration.
+
+// clippy exempts only unit tests from its panic lints.
+#![allow(clippy::unwrap_used)]
+
+mod any_input;
+mod configuration;
