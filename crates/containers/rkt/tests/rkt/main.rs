@@ -9,4 +9,5 @@ mod lab;
 mod networks;
 mod pods;
 mod registry;
+mod seccomp;
 mod volumes;
