@@ -7,17 +7,16 @@ use std::net::Ipv4Addr;
 
 use flannel_core::{AddressMatch, Chain, Rule, Verdict};
 use ipnet::Ipv4Net;
+use netlink::nftables::{
+    ACCEPT, comment_match,
+    expressions::{Address, address_is, return_to_caller, verdict},
+};
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Operator, Payload, Register, Verdict as Code,
-    VerdictAttribute,
+    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Operator, Payload, Verdict as Code, VerdictAttribute,
 };
 
-use super::{comment::comment_match, messages::ACCEPT};
-
 const NETWORK_HEADER: u32 = 1;
-const SOURCE_OFFSET: u32 = 12;
-const DESTINATION_OFFSET: u32 = 16;
 const ADDRESS_LENGTH: u32 = 4;
 const MASQUERADE: &str = "masq";
 const MASQUERADE_FLAGS: u16 = 1;
@@ -27,50 +26,20 @@ const FULLY_RANDOM: u32 = 1 << 4;
 /// The expressions of a rule.
 pub fn expressions(rule: &Rule) -> Vec<Expressions> {
     let mut expressions = Vec::new();
-    for (offset, condition) in [(SOURCE_OFFSET, rule.source), (DESTINATION_OFFSET, rule.destination)] {
-        if let Some(condition) = condition {
-            expressions.extend(comparison(offset, &condition));
+    for (address, condition) in [(Address::Source, rule.source), (Address::Destination, rule.destination)] {
+        if let Some(AddressMatch { network, negated }) = condition {
+            expressions.extend(address_is(address, network, negated));
         }
     }
     expressions.push(match rule.verdict {
-        Verdict::Return => immediate(Code::Return),
-        Verdict::Accept => immediate(Code::Other(ACCEPT)),
+        Verdict::Return => return_to_caller(),
+        Verdict::Accept => verdict(ACCEPT),
         Verdict::Masquerade => {
             let flags = DefaultNla::new(MASQUERADE_FLAGS, FULLY_RANDOM.to_be_bytes().to_vec());
             Expressions::Other { expression_type: MASQUERADE.into(), attributes: vec![flags] }
         }
     });
     expressions
-}
-
-fn comparison(offset: u32, condition: &AddressMatch) -> [Expressions; 3] {
-    let value = |address: Ipv4Addr| DataAttribute::Value(address.octets().to_vec());
-    let operator = if condition.negated { Operator::NotEqual } else { Operator::Equal };
-    [
-        Expressions::Payload(vec![
-            Payload::DestinationRegister(Register::Reg1),
-            Payload::Base(NETWORK_HEADER),
-            Payload::Offset(offset),
-            Payload::Len(ADDRESS_LENGTH),
-        ]),
-        Expressions::Bitwise(vec![
-            Bitwise::SourceRegister(Register::Reg1),
-            Bitwise::DestinationRegister(Register::Reg1),
-            Bitwise::Length(ADDRESS_LENGTH),
-            Bitwise::Mask(value(condition.network.netmask())),
-            Bitwise::Xor(value(Ipv4Addr::UNSPECIFIED)),
-        ]),
-        Expressions::Cmp(vec![
-            Cmp::SourceRegister(Register::Reg1),
-            Cmp::Op(operator),
-            Cmp::Data(value(condition.network.network())),
-        ]),
-    ]
-}
-
-fn immediate(code: Code) -> Expressions {
-    let verdict = DataAttribute::Verdict(vec![VerdictAttribute::Code(code)]);
-    Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), Immediate::Data(verdict)])
 }
 
 /// The rule that these expressions are; `None` if it is none of flannel's form.
@@ -90,8 +59,8 @@ pub fn read(chain: Chain, expressions: &[Expressions]) -> Option<Rule> {
         let (negated, value) = read_cmp(cmp)?;
         let network = Ipv4Net::with_netmask(padded(&value)?, padded(&mask)?).ok()?;
         let place = match offset {
-            SOURCE_OFFSET => &mut conditions[0],
-            DESTINATION_OFFSET => &mut conditions[1],
+            offset if offset == Address::Source.offset() => &mut conditions[0],
+            offset if offset == Address::Destination.offset() => &mut conditions[1],
             _ => return None,
         };
         if value.len() != length || place.replace(AddressMatch { network, negated }).is_some() {
@@ -191,7 +160,13 @@ mod tests {
     use flannel_core::{forward_rules, masquerade_rules};
 
     use super::*;
-    use crate::firewall::comment::tests::xt_match;
+
+    /// A match of iptables.
+    fn xt_match(name: &str) -> Expressions {
+        let attributes =
+            vec![DefaultNla::new(1, name.as_bytes().to_vec()), DefaultNla::new(3, b"text".to_vec())];
+        Expressions::Other { expression_type: "match".into(), attributes }
+    }
 
     fn network() -> Ipv4Net {
         "10.1.0.0/16".parse().unwrap()
@@ -214,7 +189,7 @@ mod tests {
             Expressions::Cmp(vec![Cmp::Op(Operator::Equal), Cmp::Data(DataAttribute::Value(vec![10, 1]))]),
             xt_match("comment"),
             counter,
-            immediate(Code::Other(ACCEPT)),
+            verdict(ACCEPT),
         ];
         assert_eq!(read(Chain::Forward, &listed), Some(rule));
         // Any other match is a condition.
@@ -232,7 +207,7 @@ mod tests {
         check(&whole[..whole.len() - 1]);
         check(&[&whole[..], &whole[3..]].concat());
         check(&[&whole[..3], &whole[..]].concat());
-        check(&[&whole[..3], &[immediate(Code::Other(0))]].concat());
+        check(&[&whole[..3], &[verdict(0)]].concat());
         let unmarked = Expressions::Other { expression_type: MASQUERADE.into(), attributes: Vec::new() };
         check(&[&whole[..3], &[unmarked]].concat());
     }
