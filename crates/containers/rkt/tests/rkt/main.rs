@@ -6,6 +6,7 @@ mod crashes;
 mod images;
 mod isolation;
 mod lab;
+mod leftovers;
 mod networks;
 mod pods;
 mod registry;

@@ -9,12 +9,13 @@ use flannel_core::{AddressMatch, Chain, Rule, Verdict};
 use ipnet::Ipv4Net;
 use netlink::nftables::{
     ACCEPT, comment_match,
-    expressions::{Address, address_is, return_to_caller, verdict},
+    expressions::{
+        Address, address_is, is_counter, read_comparison, read_verdict as read_code, return_to_caller,
+        verdict,
+    },
 };
 use netlink_packet_core::{DefaultNla, Nla};
-use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Operator, Payload, Verdict as Code, VerdictAttribute,
-};
+use netlink_packet_netfilter::nftables::{Bitwise, DataAttribute, Expressions, Payload, Verdict as Code};
 
 const NETWORK_HEADER: u32 = 1;
 const ADDRESS_LENGTH: u32 = 4;
@@ -56,7 +57,7 @@ pub fn read(chain: Chain, expressions: &[Expressions]) -> Option<Rule> {
             expressions.next();
         }
         let Some(Expressions::Cmp(cmp)) = expressions.next() else { return None };
-        let (negated, value) = read_cmp(cmp)?;
+        let (negated, value) = read_comparison(cmp)?;
         let network = Ipv4Net::with_netmask(padded(&value)?, padded(&mask)?).ok()?;
         let place = match offset {
             offset if offset == Address::Source.offset() => &mut conditions[0],
@@ -70,11 +71,6 @@ pub fn read(chain: Chain, expressions: &[Expressions]) -> Option<Rule> {
     let verdict = read_verdict(expressions.next()?)?;
     let [source, destination] = conditions;
     expressions.next().is_none().then_some(Rule { chain, source, destination, verdict })
-}
-
-/// iptables counts the packets of each rule.
-fn is_counter(expression: &Expressions) -> bool {
-    matches!(expression, Expressions::Other { expression_type, .. } if expression_type == "counter")
 }
 
 /// Offset and length of the loaded bytes of the IP header.
@@ -107,31 +103,10 @@ fn read_bitwise(attributes: &[Bitwise], length: usize) -> Option<Vec<u8>> {
     mask.filter(|mask| mask.len() == length)
 }
 
-fn read_cmp(attributes: &[Cmp]) -> Option<(bool, Vec<u8>)> {
-    let (mut negated, mut data) = (None, None);
-    for attribute in attributes {
-        match attribute {
-            Cmp::Op(Operator::Equal) => negated = Some(false),
-            Cmp::Op(Operator::NotEqual) => negated = Some(true),
-            Cmp::Data(DataAttribute::Value(value)) => data = Some(value.clone()),
-            _ => (),
-        }
-    }
-    negated.zip(data)
-}
-
 fn read_verdict(expression: &Expressions) -> Option<Verdict> {
     match expression {
         Expressions::Immediate(attributes) => {
-            let code = attributes.iter().find_map(|attribute| match attribute {
-                Immediate::Data(DataAttribute::Verdict(verdict)) => {
-                    verdict.iter().find_map(|attribute| match attribute {
-                        VerdictAttribute::Code(code) => Some(u32::from(*code)),
-                        _ => None,
-                    })
-                }
-                _ => None,
-            })?;
+            let code = read_code(attributes)?;
             if code == u32::from(Code::Return) {
                 Some(Verdict::Return)
             } else {
@@ -158,6 +133,8 @@ fn padded(bytes: &[u8]) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use flannel_core::{forward_rules, masquerade_rules};
+
+    use netlink_packet_netfilter::nftables::{Cmp, Operator};
 
     use super::*;
 

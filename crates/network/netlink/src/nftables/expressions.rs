@@ -177,3 +177,53 @@ fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
         Cmp::Data(DataAttribute::Value(value)),
     ])
 }
+
+/// Whether it counts packets, as each rule of iptables does.
+#[must_use]
+pub fn is_counter(expression: &Expressions) -> bool {
+    matches!(expression, Expressions::Other { expression_type, .. } if expression_type == "counter")
+}
+
+/// Whether a listed comparison is negated, and its value.
+#[must_use]
+pub fn read_comparison(attributes: &[Cmp]) -> Option<(bool, Vec<u8>)> {
+    let (mut negated, mut data) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            Cmp::Op(Operator::Equal) => negated = Some(false),
+            Cmp::Op(Operator::NotEqual) => negated = Some(true),
+            Cmp::Data(DataAttribute::Value(value)) => data = Some(value.clone()),
+            _ => (),
+        }
+    }
+    negated.zip(data)
+}
+
+/// The number of a listed verdict.
+#[must_use]
+pub fn read_verdict(attributes: &[Immediate]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        Immediate::Data(DataAttribute::Verdict(verdict)) => {
+            verdict.iter().find_map(|attribute| match attribute {
+                VerdictAttribute::Code(code) => Some(u32::from(*code)),
+                _ => None,
+            })
+        }
+        _ => None,
+    })
+}
+
+/// The interface that a listed condition of two expressions requires, if it is one of [`interface_is`].
+#[must_use]
+pub fn read_interface(loaded: &Expressions, compared: &Expressions) -> Option<(Interface, String)> {
+    let (Expressions::Meta(meta), Expressions::Cmp(cmp)) = (loaded, compared) else { return None };
+    let interface = meta.iter().find_map(|attribute| match attribute {
+        Meta::Key(MetaKey::Iifname) => Some(Interface::Input),
+        Meta::Key(MetaKey::Oifname) => Some(Interface::Output),
+        _ => None,
+    })?;
+    let (negated, value) = read_comparison(cmp)?;
+    // Without a zero byte, it is the beginning of names.
+    let end = value.iter().position(|byte| *byte == 0)?;
+    (!negated).then(|| (interface, String::from_utf8_lossy(&value[..end]).into_owned()))
+}
