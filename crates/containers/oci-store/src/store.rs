@@ -21,6 +21,8 @@ use crate::store_error::StoreError;
 const FOLDER_MODE: u32 = 0o700;
 const RECORD_MODE: u32 = 0o600;
 const MAX_RECORD: u64 = 1 << 20;
+/// Seconds between two records of an image's use; images are collected when they are unused for hours.
+const USE_RESOLUTION: u64 = 60;
 const RECORDS_LOCK: &str = "records";
 
 /// Images below one directory, which on a node is `/var/lib/rkt`.
@@ -206,13 +208,17 @@ impl Store {
         Ok(record)
     }
 
+    /// A recent use is not recorded again: starts of pods would wait for the disk.
     pub(crate) fn mark_used(&self, manifest: Digest) -> Result<(), StoreError> {
         let _lock = self.named_lock(RECORDS_LOCK)?;
-        if let Some(mut record) = self.image(manifest)? {
-            record.last_used = now();
-            self.write_record(&record)?;
+        let Some(mut record) = self.image(manifest)? else { return Ok(()) };
+        let now = now();
+        // A clock that was set back makes it older, too.
+        if now.abs_diff(record.last_used) < USE_RESOLUTION {
+            return Ok(());
         }
-        Ok(())
+        record.last_used = now;
+        self.write_record(&record)
     }
 
     /// Whether there was such an image.

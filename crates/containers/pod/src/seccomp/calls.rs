@@ -108,7 +108,7 @@ pub const REFUSED: &[&str] = &[
 /// Values of `personality`: Linux, Linux with 32-bit addresses, both with the version of Linux 2.6, and the question.
 pub const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// Families of sockets that are refused: the kernel's cryptography, and those to the hypervisor.
+/// Families of sockets that are refused, in their order: the kernel's cryptography, and those to the hypervisor.
 pub const REFUSED_FAMILIES: [u64; 2] = [38, 40];
 /// The last family of Linux 6.12, AF_MCTP.
 pub const LAST_FAMILY: u64 = 45;
