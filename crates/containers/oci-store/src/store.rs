@@ -13,6 +13,7 @@ use oci_image::manifest::{self, DocumentError};
 use oci_image::{Blob, Digest, Document, Manifest, Reference};
 
 use crate::blob::BlobWriter;
+use crate::decompress::Decompression;
 use crate::lock::{self, Lock};
 use crate::record::ImageRecord;
 use crate::store_error::StoreError;
@@ -29,10 +30,11 @@ const RECORDS_LOCK: &str = "records";
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    decompression: Decompression,
 }
 
 impl Store {
-    /// Opens a store, and creates what is missing of it.
+    /// Opens a store, and creates what is missing of it. It decompresses in this process.
     ///
     /// # Errors
     /// A directory cannot be created.
@@ -40,7 +42,8 @@ impl Store {
         let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root);
         // Unpacking compares it with paths that the kernel resolved.
         let resolved = created.and_then(|()| root.canonicalize());
-        let store = Self { root: resolved.map_err(|source| StoreError::new("create", root, source))? };
+        let resolved = resolved.map_err(|source| StoreError::new("create", root, source))?;
+        let store = Self { root: resolved, decompression: Decompression::InProcess };
         let root = &store.root;
         let folders = [store.blobs(), store.records(), store.trees(), store.temporary()];
         for folder in folders.into_iter().chain([root.join(lock::NAMED)]) {
@@ -50,6 +53,20 @@ impl Store {
         let closed = fs::set_permissions(root, Permissions::from_mode(FOLDER_MODE));
         closed.map_err(|source| StoreError::new("change the mode of", root, source))?;
         Ok(store)
+    }
+
+    /// The same store, which decompresses elsewhere.
+    #[must_use]
+    pub fn with_decompression(self, decompression: Decompression) -> Self {
+        Self { decompression, ..self }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn decompression(&self) -> &Decompression {
+        &self.decompression
     }
 
     /// All images, those used last first.

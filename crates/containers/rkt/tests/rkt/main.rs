@@ -3,6 +3,7 @@
 
 mod archive;
 mod crashes;
+mod decompression;
 mod images;
 mod isolation;
 mod lab;
