@@ -26,6 +26,17 @@ pub fn deny_writes(devices: &[PathBuf]) -> Result<bool, RulesetError> {
     enforce(ruleset)
 }
 
+/// Denies opening files for writing, creating and removing them, but below `folder`, and executing any. Returns whether
+/// the kernel enforces it.
+///
+/// # Errors
+/// The kernel refuses the rules.
+pub fn allow_writes_below(folder: &Path) -> Result<bool, RulesetError> {
+    let writes = AccessFs::from_write(LANDLOCK_ABI);
+    let ruleset = Ruleset::default().handle_access(writes | AccessFs::Execute)?.create()?;
+    enforce(allow(ruleset, folder, writes)?)
+}
+
 /// Denies everything but reading these files and the files in these folders: also listing folders, listening on TCP
 /// ports, abstract sockets and signals to other processes. Returns whether the kernel enforces it.
 ///

@@ -9,8 +9,10 @@
 mod capabilities;
 pub mod files;
 pub mod system_calls;
+mod worker;
 
 pub use capabilities::{CapabilityError, keep_capabilities};
+pub use worker::{WorkerError, isolate};
 
 /// Why a kernel does not enforce [`files`]' rules.
 pub const NO_LANDLOCK: &str =

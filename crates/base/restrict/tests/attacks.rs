@@ -20,7 +20,7 @@ use nix::sched::CloneFlags;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use restrict::system_calls::{Calls, OnEscape, VMWARE_PORTS, allow_only};
+use restrict::system_calls::{Calls, OnEscape, VMWARE_PORTS, allow_only, deny_but_files};
 use restrict::{files, keep_capabilities};
 
 /// The attempt, its argument, and the restriction of a process.
@@ -30,6 +30,12 @@ const DENIED: i32 = 77;
 const OTHER: i32 = 78;
 
 fn restrict(calls: &str) {
+    if let Some(folder) = calls.strip_prefix("below ") {
+        keep_capabilities(&[Capability::CAP_CHOWN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER])
+            .unwrap();
+        files::allow_writes_below(Path::new(folder)).unwrap();
+        return deny_but_files().unwrap();
+    }
     let (calls, on_escape) = match calls {
         "ports" => (Calls::Ports, OnEscape::Fail),
         "read" => (Calls::Read, OnEscape::Fail),
@@ -326,6 +332,42 @@ fn only_the_ports_of_a_hypervisor_are_used() {
         let [before, after] = ["none", "ports"].map(|calls| run(calls, what, argument).code());
         assert_eq!((before, after), (Some(DONE), Some(DENIED)), "{what} {argument}");
     }
+}
+
+/// Also as root, which may write everywhere.
+#[test]
+fn code_that_writes_a_folder_writes_no_other() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let calls = format!("below {}", folder.path().to_str().unwrap());
+    let victim = Victim::start();
+    let pid = victim.0.id().to_string();
+    let path = |folder: &tempfile::TempDir, name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (what, name) in
+        [("write", "file"), ("truncate", "file"), ("create", "new"), ("remove", "file"), ("chmod", "file")]
+    {
+        for (place, expected) in [(&folder, DONE), (&other, DENIED)] {
+            fs::write(path(place, "file"), "text").unwrap();
+            // Metadata is beyond Landlock: what cannot be opened for writing can be changed by its owner.
+            let expected = if what == "chmod" { DONE } else { expected };
+            let status = run(&calls, what, &path(place, name));
+            assert_eq!(status.code(), Some(expected), "{what} {}: {status}", place.path().display());
+        }
+    }
+    assert_eq!(fs::read_to_string(path(&other, "file")).unwrap(), "text");
+    for (what, argument) in [
+        ("program", "/bin/true"),
+        ("execute", "/bin/true"),
+        ("signal", &pid),
+        ("trace", &pid),
+        ("io_uring", ""),
+        ("bpf", ""),
+        ("mount", ""),
+        ("keys", ""),
+        ("handle", ""),
+    ] {
+        assert_eq!(run(&calls, what, argument).code(), Some(DENIED), "{what} {argument}");
+    }
+    assert_eq!(run(&calls, "read", "/etc/hosts").code(), Some(DONE));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod media_type;
 pub mod name_error;
 pub mod platform;
 pub mod reference;
+mod reference_grammar;
 pub mod runtime;
 pub mod selection;
 pub mod signature;

@@ -10,7 +10,7 @@ pub enum NameError {
     #[error("an image name of {0} characters: at most {MAX_NAME} are accepted")]
     Long(usize),
     #[error("{name:?} is no image name ({reason}): expected [REGISTRY/]REPOSITORY[:TAG][@DIGEST]")]
-    Reference { name: String, reason: String },
+    Reference { name: String, reason: &'static str },
     #[error("image name {name:?}")]
     Digest { name: String, source: DigestError },
     #[error("{name:?}: the scheme {scheme:?} is not supported; expected docker:// or none")]

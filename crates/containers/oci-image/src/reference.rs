@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::limits::MAX_NAME;
 use crate::name_error::NameError;
+use crate::reference_grammar::parts;
 
 const DEFAULT_TAG: &str = "latest";
 
@@ -74,17 +75,14 @@ impl FromStr for Reference {
         if text.len() > MAX_NAME {
             return Err(NameError::Long(text.len()));
         }
-        let parsed: oci_spec::distribution::Reference =
-            text.parse().map_err(|error: oci_spec::distribution::ParseError| NameError::Reference {
-                name: text.to_owned(),
-                reason: error.to_string(),
-            })?;
-        let digest = parsed.digest().map(str::parse).transpose();
+        let parts = parts(text).map_err(|reason| NameError::Reference { name: text.to_owned(), reason })?;
+        let digest = parts.digest.map(str::parse).transpose();
         let digest = digest.map_err(|source| NameError::Digest { name: text.to_owned(), source })?;
+        let default = digest.is_none().then_some(DEFAULT_TAG);
         Ok(Self {
-            registry: parsed.registry().to_owned(),
-            repository: parsed.repository().to_owned(),
-            tag: parsed.tag().map(str::to_owned),
+            registry: parts.registry.to_owned(),
+            repository: parts.repository,
+            tag: parts.tag.or(default).map(str::to_owned),
             digest,
         })
     }

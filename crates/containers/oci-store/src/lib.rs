@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod blob;
+mod confined;
 mod decompress;
 mod folder;
 mod gc;
@@ -21,6 +22,7 @@ mod tree_digest;
 mod trust;
 mod unpack;
 
+pub use decompress::{DECOMPRESSOR_NAME, Decompression, run_decompressor};
 pub use gc::{Collected, GcError};
 pub use import::{ImportError, ImportOptions, Imported};
 pub use record::ImageRecord;

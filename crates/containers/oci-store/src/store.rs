@@ -13,6 +13,7 @@ use oci_image::manifest::{self, DocumentError};
 use oci_image::{Blob, Digest, Document, Manifest, Reference};
 
 use crate::blob::BlobWriter;
+use crate::decompress::Decompression;
 use crate::lock::{self, Lock};
 use crate::record::ImageRecord;
 use crate::store_error::StoreError;
@@ -21,16 +22,19 @@ use crate::store_error::StoreError;
 const FOLDER_MODE: u32 = 0o700;
 const RECORD_MODE: u32 = 0o600;
 const MAX_RECORD: u64 = 1 << 20;
+/// Seconds between two records of an image's use; images are collected when they are unused for hours.
+const USE_RESOLUTION: u64 = 60;
 const RECORDS_LOCK: &str = "records";
 
 /// Images below one directory, which on a node is `/var/lib/rkt`.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    decompression: Decompression,
 }
 
 impl Store {
-    /// Opens a store, and creates what is missing of it.
+    /// Opens a store, and creates what is missing of it. It decompresses in this process.
     ///
     /// # Errors
     /// A directory cannot be created.
@@ -38,7 +42,8 @@ impl Store {
         let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root);
         // Unpacking compares it with paths that the kernel resolved.
         let resolved = created.and_then(|()| root.canonicalize());
-        let store = Self { root: resolved.map_err(|source| StoreError::new("create", root, source))? };
+        let resolved = resolved.map_err(|source| StoreError::new("create", root, source))?;
+        let store = Self { root: resolved, decompression: Decompression::InProcess };
         let root = &store.root;
         let folders = [store.blobs(), store.records(), store.trees(), store.temporary()];
         for folder in folders.into_iter().chain([root.join(lock::NAMED)]) {
@@ -48,6 +53,20 @@ impl Store {
         let closed = fs::set_permissions(root, Permissions::from_mode(FOLDER_MODE));
         closed.map_err(|source| StoreError::new("change the mode of", root, source))?;
         Ok(store)
+    }
+
+    /// The same store, which decompresses elsewhere.
+    #[must_use]
+    pub fn with_decompression(self, decompression: Decompression) -> Self {
+        Self { decompression, ..self }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn decompression(&self) -> &Decompression {
+        &self.decompression
     }
 
     /// All images, those used last first.
@@ -206,13 +225,17 @@ impl Store {
         Ok(record)
     }
 
+    /// A recent use is not recorded again: starts of pods would wait for the disk.
     pub(crate) fn mark_used(&self, manifest: Digest) -> Result<(), StoreError> {
         let _lock = self.named_lock(RECORDS_LOCK)?;
-        if let Some(mut record) = self.image(manifest)? {
-            record.last_used = now();
-            self.write_record(&record)?;
+        let Some(mut record) = self.image(manifest)? else { return Ok(()) };
+        let now = now();
+        // A clock that was set back makes it older, too.
+        if now.abs_diff(record.last_used) < USE_RESOLUTION {
+            return Ok(());
         }
-        Ok(())
+        record.last_used = now;
+        self.write_record(&record)
     }
 
     /// Whether there was such an image.

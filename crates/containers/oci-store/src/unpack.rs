@@ -27,6 +27,7 @@ pub use self::entry_error::EntryError;
 use self::layer::{Budget, LayerError, LayerWriter};
 pub use self::options::{DeviceNodes, Owners, UnpackLimits, UnpackOptions};
 use crate::blob::sync_folder;
+use crate::confined;
 use crate::lock::{self, Lock};
 use crate::meter::{Allowance, Meter};
 use crate::store::Store;
@@ -161,17 +162,22 @@ impl Store {
     ) -> Result<(), UnpackError> {
         let (image, number) = (source.image, source.number);
         let blob = self.open_blob(source.layer.blob.digest)?;
-        let data = crate::decompress::decoder(source.layer.compression, blob)
+        let data = self
+            .decompression()
+            .decoder(source.layer.compression, blob)
             .map_err(|source| UnpackError::Decompress { number, image, source })?;
-        let allowance = Allowance::new(budget.stream_bytes());
-        let mut archive = tar::Archive::new(Meter::new(data, &allowance));
-        let mut writer = LayerWriter::new(rootfs, root, *options, budget);
-        writer.unpack(&mut archive, &allowance).map_err(|error| match error {
+        // The process that decompresses ends with the thread that started it, which is this one.
+        let found = confined::run(rootfs, confined::UNPACKING, || {
+            let allowance = Allowance::new(budget.stream_bytes());
+            let mut archive = tar::Archive::new(Meter::new(data, &allowance));
+            let mut writer = LayerWriter::new(rootfs, root, *options, budget);
+            writer.unpack(&mut archive, &allowance)?;
+            archive.into_inner().finish().map_err(LayerError::Archive)
+        })?;
+        let found = found.map_err(|error| match error {
             LayerError::Archive(source) => UnpackError::Archive { number, image, source },
             LayerError::Entry(path, source) => UnpackError::Entry { number, image, path, source },
         })?;
-        let found = archive.into_inner().finish();
-        let found = found.map_err(|source| UnpackError::Archive { number, image, source })?;
         if found != source.diff_id {
             return Err(UnpackError::DiffId { number, image, found, expected: source.diff_id });
         }

@@ -1,107 +1,114 @@
-//! The default filter of system calls: what changes the host, or reaches beyond the pod, fails with EPERM. Capabilities
-//! that an app has permit the calls that they are for.
+//! The default filter of system calls: those that are listed are permitted. Capabilities that an app has permit the calls
+//! that they are for.
+//!
+//! A call that is refused fails with EPERM. One that no list has, such as that of a newer kernel, fails with ENOSYS: C
+//! libraries then use an older one, as on a kernel that lacks it.
+
+mod calls;
 
 use serde_json::{Value, json};
 
+use self::calls::{
+    ALLOWED, BY_ARCHITECTURE, BY_CAPABILITY, LAST_FAMILY, NAMESPACE_FLAGS, PERSONALITIES, REFUSED,
+    REFUSED_FAMILIES,
+};
+
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
-/// Without a capability that permits them.
-const ALWAYS: &[&str] = &[
-    "add_key",
-    "get_kernel_syms",
-    "io_uring_enter",
-    "io_uring_register",
-    "io_uring_setup",
-    "keyctl",
-    "move_pages",
-    "nfsservctl",
-    "pidfd_getfd",
-    "query_module",
-    "request_key",
-    "sysfs",
-    "_sysctl",
-    "userfaultfd",
-    "ustat",
-    "vm86",
-    "vm86old",
-];
-/// Calls that one of these capabilities permits.
-const BY_CAPABILITY: &[(&str, &[&str])] = &[
-    (
-        "CAP_SYS_ADMIN",
-        &[
-            "bpf",
-            "fanotify_init",
-            "fsconfig",
-            "fsmount",
-            "fsopen",
-            "fspick",
-            "lookup_dcookie",
-            "mount",
-            "mount_setattr",
-            "move_mount",
-            "open_tree",
-            "perf_event_open",
-            "pivot_root",
-            "quotactl",
-            "quotactl_fd",
-            "setns",
-            "swapoff",
-            "swapon",
-            "umount",
-            "umount2",
-            "unshare",
-        ],
-    ),
-    ("CAP_DAC_READ_SEARCH", &["name_to_handle_at", "open_by_handle_at"]),
-    ("CAP_SYS_BOOT", &["kexec_file_load", "kexec_load", "reboot"]),
-    ("CAP_SYS_MODULE", &["create_module", "delete_module", "finit_module", "init_module"]),
-    ("CAP_SYS_NICE", &["mbind", "set_mempolicy"]),
-    ("CAP_SYS_PACCT", &["acct"]),
-    ("CAP_SYS_PTRACE", &["kcmp", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"]),
-    ("CAP_SYS_RAWIO", &["ioperm", "iopl"]),
-    (
-        "CAP_SYS_TIME",
-        &["clock_adjtime", "clock_adjtime64", "clock_settime", "clock_settime64", "settimeofday", "stime"],
-    ),
-];
-/// Flags of clone(2) that create namespaces: mount, control group, UTS, IPC, user, PID, network.
-const NAMESPACE_FLAGS: [u64; 7] =
-    [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
+const EAFNOSUPPORT: u32 = 97;
+const ADMINISTRATOR: &str = "CAP_SYS_ADMIN";
 /// Includes those whose programs the kernel runs too: a call of another architecture must not pass by the filter.
 const ARCHITECTURES: [(&str, &[&str]); 2] = [
     ("x86_64", &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
     ("aarch64", &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
 ];
 
+/// What happens to a call.
+#[derive(Clone, Copy)]
+enum Action {
+    Allow,
+    Fail(u32),
+}
+
 /// The filter for an app with `capabilities`, as the runtime specification has it.
 pub fn filter(architecture: &str, capabilities: &[&str]) -> Value {
-    let mut refused: Vec<&str> = ALWAYS.to_vec();
-    for (capability, calls) in BY_CAPABILITY {
-        if !capabilities.contains(capability) {
-            refused.extend(*calls);
-        }
+    let (allowed, refused) = by_name(architecture, capabilities);
+    let mut rules = vec![rule(&allowed, Action::Allow, None), rule(&refused, Action::Fail(EPERM), None)];
+    rules.extend(sockets());
+    rules.extend(PERSONALITIES.map(|value| on_argument("personality", Action::Allow, "EQ", value, 0)));
+    if !capabilities.contains(&ADMINISTRATOR) {
+        let all = NAMESPACE_FLAGS.iter().sum();
+        rules.push(on_argument("clone", Action::Allow, "MASKED_EQ", all, 0));
+        let refused = |flag| on_argument("clone", Action::Fail(EPERM), "MASKED_EQ", flag, flag);
+        rules.extend(NAMESPACE_FLAGS.map(refused));
+        // The flags of `clone3` are in memory, which a filter cannot read: it is in no list, so that `clone` is used.
     }
-    let deny =
-        |names: &[&str], errno: u32| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno });
-    let mut calls = vec![deny(&refused, EPERM)];
-    if !capabilities.contains(&"CAP_SYS_ADMIN") {
-        for flag in NAMESPACE_FLAGS {
-            let mut rule = deny(&["clone"], EPERM);
-            if let Some(rule) = rule.as_object_mut() {
-                let argument =
-                    json!([{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }]);
-                rule.insert("args".to_owned(), argument);
-            }
-            calls.push(rule);
-        }
-        // Its flags are in memory, which a filter cannot read; without it, the C library uses clone.
-        calls.push(deny(&["clone3"], ENOSYS));
-    }
+    let mut filter = json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": ENOSYS,
+        "syscalls": rules,
+    });
     let known = ARCHITECTURES.iter().find(|(name, _)| *name == architecture);
-    let mut filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls });
     if let (Some((_, names)), Some(filter)) = (known, filter.as_object_mut()) {
         filter.insert("architectures".to_owned(), json!(names));
     }
     filter
 }
+
+/// Calls whose arguments do not matter: permitted and refused ones.
+fn by_name(architecture: &str, capabilities: &[&str]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let mut allowed: Vec<&'static str> = names(ALLOWED.iter().copied()).collect();
+    let of_architecture = BY_ARCHITECTURE.iter().filter(|(name, _)| *name == architecture);
+    allowed.extend(names(of_architecture.map(|(_, calls)| *calls)));
+    let is_held = |name: &str| capabilities.contains(&name);
+    allowed.extend(names(BY_CAPABILITY.iter().filter(|(name, _)| is_held(name)).map(|(_, calls)| *calls)));
+    allowed.sort_unstable();
+    allowed.dedup();
+    let lacking = BY_CAPABILITY.iter().filter(|(name, _)| !is_held(name)).map(|(_, calls)| *calls);
+    let mut refused: Vec<&'static str> = names(REFUSED.iter().copied().chain(lacking)).collect();
+    refused.sort_unstable();
+    refused.dedup();
+    // Another capability may permit it. `clone` depends on its flags.
+    refused.retain(|name| !allowed.contains(name) && !name.starts_with("clone"));
+    (allowed, refused)
+}
+
+/// The kernel reads 32 bits of the 64 that a filter compares: a range without an end would have all families twice. Few
+/// rules, since the runtime compiles each for a third of a millisecond.
+fn sockets() -> Vec<Value> {
+    let [first, .., last] = REFUSED_FAMILIES;
+    let mut rules = vec![
+        on_argument("socket", Action::Allow, "LT", first, 0),
+        on_argument("socket", Action::Fail(EAFNOSUPPORT), "GT", LAST_FAMILY, 0),
+    ];
+    rules.extend(REFUSED_FAMILIES.map(|family| on_argument("socket", Action::Fail(EPERM), "EQ", family, 0)));
+    let between = (first + 1..last).chain(last + 1..=LAST_FAMILY);
+    let allowed = between.filter(|family| !REFUSED_FAMILIES.contains(family));
+    rules.extend(allowed.map(|family| on_argument("socket", Action::Allow, "EQ", family, 0)));
+    rules
+}
+
+fn names(lists: impl Iterator<Item = &'static str>) -> impl Iterator<Item = &'static str> {
+    lists.flat_map(str::split_ascii_whitespace)
+}
+
+/// A rule for values of the call's first argument. `mask`: of `MASKED_EQ`, with the value that the masked bits have.
+fn on_argument(call: &'static str, action: Action, operator: &str, value: u64, masked: u64) -> Value {
+    let operator = format!("SCMP_CMP_{operator}");
+    rule(&[call], action, Some(json!([{ "index": 0, "value": value, "valueTwo": masked, "op": operator }])))
+}
+
+fn rule(names: &[&str], action: Action, arguments: Option<Value>) -> Value {
+    let mut rule = match action {
+        Action::Allow => json!({ "names": names, "action": "SCMP_ACT_ALLOW" }),
+        Action::Fail(errno) => json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno }),
+    };
+    if let (Some(arguments), Some(rule)) = (arguments, rule.as_object_mut()) {
+        rule.insert("args".to_owned(), arguments);
+    }
+    rule
+}
+
+#[cfg(test)]
+#[path = "seccomp_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use command_line::{Flag, ParsedArgs, ValueKind};
-use oci_store::Store;
+use oci_store::{Decompression, Store};
 use pod::InsecureOptions;
 
 use crate::pods::Pods;
@@ -55,7 +55,7 @@ impl Context {
     }
 
     pub fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&self.dir)?)
+        Ok(Store::open(&self.dir)?.with_decompression(Decompression::own_program()))
     }
 
     pub fn pods(&self) -> anyhow::Result<Pods> {

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             }
         }
     }
+    if std::env::args_os().next().is_some_and(|name| name == oci_store::DECOMPRESSOR_NAME) {
+        return oci_store::run_decompressor(&arguments);
+    }
     match run::run(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

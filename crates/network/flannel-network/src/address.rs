@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -10,7 +11,7 @@ use netlink_packet_route::{
 };
 use nix::errno::Errno;
 
-use crate::{network::Network, request::RequestError};
+use crate::network::Network;
 
 /// What had to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use flannel_core::{Change, MacAddress, Step};
 use futures_util::{StreamExt, stream};
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
@@ -13,7 +14,6 @@ use crate::{
     entries::{forwarding, neighbor, neighbors_request, read_neighbor, route, route_pattern},
     limits::REQUESTS_IN_FLIGHT,
     network::{Links, Network},
-    request::RequestError,
 };
 
 /// A step was not done.

@@ -2,6 +2,7 @@
 
 use flannel_core::{MacAddress, RouteLink, WIREGUARD_DEVICE};
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkMessage},
@@ -11,7 +12,6 @@ use crate::{
     device::kind,
     entries::{read_route, routes_request},
     network::Network,
-    request::RequestError,
 };
 
 /// An existing vxlan device.
@@ -38,7 +38,7 @@ impl Network {
     /// # Errors
     /// The kernel does not answer.
     pub async fn existing_vxlan(&self, name: &str) -> Result<Option<ExistingVxlan>, RequestError> {
-        Ok(self.link(name).await?.as_ref().and_then(existing_vxlan))
+        Ok(self.route.link(name).await?.as_ref().and_then(existing_vxlan))
     }
 
     /// Index of the TUN device with this name; `None` if there is none, or only one of another kind.
@@ -46,7 +46,7 @@ impl Network {
     /// # Errors
     /// The kernel does not answer.
     pub async fn existing_tun(&self, name: &str) -> Result<Option<u32>, RequestError> {
-        let link = self.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Tun));
+        let link = self.route.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Tun));
         Ok(link.map(|link| link.header.index))
     }
 
@@ -56,7 +56,7 @@ impl Network {
     /// The kernel does not answer, or refuses.
     pub async fn remove_devices(&self, devices: &[OwnDevice]) -> Result<(), RequestError> {
         for device in devices {
-            self.delete_link(device.index).await?;
+            self.route.delete_link(device.index).await?;
         }
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use netlink::RequestError;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use nix::errno::Errno;
 
-use crate::{limits::REQUESTS_IN_FLIGHT, network::Network, request::RequestError};
+use crate::{limits::REQUESTS_IN_FLIGHT, network::Network};
 
 /// A route cannot be looked up.
 #[derive(Debug, thiserror::Error)]

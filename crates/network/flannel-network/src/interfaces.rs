@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use flannel_core::Interface;
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
@@ -14,7 +15,6 @@ use netlink_packet_route::{
 use crate::{
     entries::{is_in_main_table, routes_request},
     network::Network,
-    request::RequestError,
 };
 
 /// The interfaces cannot be listed.

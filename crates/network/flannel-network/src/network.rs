@@ -6,7 +6,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use tokio::sync::OnceCell;
 
-use crate::{request::Requests, wireguard::Wireguard};
+use crate::wireguard::Wireguard;
+use netlink::Requests;
 
 /// The devices, addresses, neighbors and routes of one network namespace, over one netlink socket. Clones share it.
 #[derive(Clone, Debug)]

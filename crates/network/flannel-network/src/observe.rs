@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use flannel_core::{Route, RouteLink, Tables};
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteProtocol};
 
 use crate::{
     entries::{neighbors_request, read_forwarding, read_neighbor, read_route, routes_request},
     interfaces::metric,
     network::{Links, Network},
-    request::RequestError,
 };
 
 /// A table cannot be observed.

@@ -1,11 +1,12 @@
 //! The TUN device of backend udp.
 
 use ipnet::Ipv4Net;
+use netlink::RequestError;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use nix::errno::Errno;
 use tokio_tun::{Tun, TunBuilder};
 
-use crate::{address::AddressError, device::Outcome, network::Network, request::RequestError};
+use crate::{address::AddressError, device::Outcome, network::Network};
 
 /// A TUN device that exists until it is dropped. Each read is one IP packet, and each write.
 pub struct TunDevice {
@@ -44,7 +45,8 @@ impl Network {
         let opened = TunBuilder::new().name(name).build();
         let mut opened = opened.map_err(|source| TunError::Open { name: owned(), source })?;
         let packets = opened.pop().ok_or_else(|| TunError::Deleted { name: owned() })?;
-        let link = self.link(name).await.map_err(|source| TunError::Observe { name: owned(), source })?;
+        let link =
+            self.route.link(name).await.map_err(|source| TunError::Observe { name: owned(), source })?;
         let index = link.ok_or_else(|| TunError::Deleted { name: owned() })?.header.index;
         Ok(TunDevice { index, name: owned(), packets })
     }
@@ -60,7 +62,7 @@ impl Network {
         mtu: u32,
     ) -> Result<Option<Outcome>, TunError> {
         let name = || device.name.clone();
-        let link = match self.link_at(device.index).await {
+        let link = match self.route.link_at(device.index).await {
             Ok(link) => link,
             Err(error) if error.is(Errno::ENODEV) => return Ok(None),
             Err(source) => return Err(TunError::Observe { name: name(), source }),
@@ -71,8 +73,8 @@ impl Network {
             return Ok(Some(Outcome::Kept));
         }
         let set_up = async {
-            self.change_link(device.index, vec![LinkAttribute::Mtu(mtu)]).await?;
-            self.set_up(device.index).await
+            self.route.change_link(device.index, vec![LinkAttribute::Mtu(mtu)]).await?;
+            self.route.set_up(device.index).await
         };
         set_up.await.map_err(|source| TunError::SetUp { name: name(), mtu, source })?;
         Ok(Some(Outcome::Changed))

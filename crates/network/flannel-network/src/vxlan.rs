@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use flannel_core::{DeviceDecision, MacAddress, ObservedVxlan, VxlanDevice, decide_vxlan};
+use netlink::RequestError;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -14,7 +15,6 @@ use crate::{
     device::{Outcome, infos, kind},
     limits::DEVICE_ATTEMPTS,
     network::Network,
-    request::RequestError,
 };
 
 /// The device is as required, and up.
@@ -83,14 +83,14 @@ impl Network {
                         return Ok(Ensured { index, outcome: outcome.unwrap_or(Outcome::Kept) });
                     }
                     DeviceDecision::Keep => {
-                        let result = self.set_up(index).await;
+                        let result = self.route.set_up(index).await;
                         result.map_err(|source| EnsureVxlanError::SetUp { name: name(), source })?;
                         difference = "it was set down".into();
                     }
                     DeviceDecision::Change { mac, mtu } => {
                         let mac = mac.map(|mac| LinkAttribute::Address(mac.0.to_vec()));
                         let attributes = mac.into_iter().chain(mtu.map(LinkAttribute::Mtu)).collect();
-                        let result = self.change_link(index, attributes).await;
+                        let result = self.route.change_link(index, attributes).await;
                         result.map_err(|source| EnsureVxlanError::Change { name: name(), source })?;
                         outcome.get_or_insert(Outcome::Changed);
                         let device = &observed.device;
@@ -108,7 +108,7 @@ impl Network {
     }
 
     async fn observe_vxlan(&self, name: &str) -> Result<Observed, RequestError> {
-        let Some(link) = self.link(name).await? else { return Ok(Observed::Nothing) };
+        let Some(link) = self.route.link(name).await? else { return Ok(Observed::Nothing) };
         let (index, up) = (link.header.index, link.header.flags.contains(LinkFlags::Up));
         Ok(match observed_vxlan(&link) {
             Ok(observed) => Observed::Vxlan { index, up, observed },
@@ -122,7 +122,7 @@ impl Network {
         desired: &VxlanDevice,
         reason: &str,
     ) -> Result<(), EnsureVxlanError> {
-        self.delete_link(index).await.map_err(|source| EnsureVxlanError::Delete {
+        self.route.delete_link(index).await.map_err(|source| EnsureVxlanError::Delete {
             name: desired.name.clone(),
             reason: reason.to_string(),
             source,
@@ -137,7 +137,7 @@ impl Network {
         let name = desired.name.clone();
         if source.is(Errno::EEXIST) {
             // With the same name: another program created it since it was observed, which the next observation shows.
-            if matches!(self.link(&desired.name).await, Ok(Some(_))) {
+            if matches!(self.route.link(&desired.name).await, Ok(Some(_))) {
                 return Ok(());
             }
             if let Some(other) = self.vxlan_using(desired.vni, desired.port).await {

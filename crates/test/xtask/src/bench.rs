@@ -54,6 +54,8 @@ pub enum Topic {
     BootPeer,
     /// flanneld's network of containers beside the same devices without it; only when named, alone
     Flannel,
+    /// `rkt run` beside `docker run` and crun; only when named, alone
+    Rkt,
     /// The channel server under 10,000 machines that poll; only when named, alone
     Updates,
 }
@@ -78,6 +80,7 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         [Topic::Netboot] => return netboot::run(&root),
         [Topic::Updates] => return measure_alone(&root, "channel-server", "updates"),
         [Topic::Flannel] => return measure_alone(&root, "flanneld", "network"),
+        [Topic::Rkt] => return measure_alone(&root, "rkt", "start"),
         [Topic::Phases] => {
             let program = crate::keelson::build(&root)?;
             print!("{}", rows(&phases::figures(&program, &root)?));
@@ -94,8 +97,8 @@ pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
         }
         _ if topics.iter().any(is_exclusive) => {
             bail!(
-                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `netboot`, `phases`, `boot-peer`, `flannel` and \
-                 `updates` are measured alone"
+                "`growth`, `fleet`, `cloudinit`, `payload`, `install`, `netboot`, `phases`, `boot-peer`, `flannel`, \
+                 `rkt` and `updates` are measured alone"
             )
         }
         _ => {}
@@ -140,6 +143,7 @@ fn is_exclusive(topic: &Topic) -> bool {
         Topic::Growth
             | Topic::Fleet
             | Topic::Flannel
+            | Topic::Rkt
             | Topic::Cloudinit
             | Topic::Payload
             | Topic::Install

@@ -7,9 +7,8 @@ use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompConditio
 
 use super::{ESCAPES, any, apply};
 
-/// Never needed for reading, as [`ESCAPES`].
-const DENIED: &[i64] = &[
-    // Metadata of existing files.
+/// Metadata of existing files.
+const METADATA: &[i64] = &[
     libc::SYS_chmod,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
@@ -28,6 +27,10 @@ const DENIED: &[i64] = &[
     libc::SYS_utimes,
     libc::SYS_futimesat,
     libc::SYS_utimensat,
+];
+
+/// Never needed for reading or writing files, as [`ESCAPES`].
+const DENIED: &[i64] = &[
     libc::SYS_open_by_handle_at,
     libc::SYS_acct,
     libc::SYS_quotactl,
@@ -55,8 +58,8 @@ const DENIED: &[i64] = &[
     libc::SYS_pidfd_send_signal,
 ];
 
-/// As [`DENIED`], of Linux 6.13 to 6.17: libc does not name them (`include/uapi/asm-generic/unistd.h`).
-const DENIED_NEW: &[i64] = &[
+/// As [`METADATA`], of Linux 6.13 to 6.17: libc does not name them (`include/uapi/asm-generic/unistd.h`).
+const METADATA_NEW: &[i64] = &[
     463, // setxattrat
     466, // removexattrat
     467, // open_tree_attr
@@ -72,7 +75,20 @@ const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// # Errors
 /// The kernel refuses the filter.
 pub fn deny() -> Result<(), seccompiler::Error> {
-    let mut rules = any(&[ESCAPES, DENIED, DENIED_NEW].concat());
+    deny_all(&[ESCAPES, DENIED, METADATA, METADATA_NEW])
+}
+
+/// As [`deny`], for a thread that writes files with their owners and modes: [`files`](crate::files) limits the files that
+/// it opens and creates.
+///
+/// # Errors
+/// The kernel refuses the filter.
+pub fn deny_but_files() -> Result<(), seccompiler::Error> {
+    deny_all(&[ESCAPES, DENIED])
+}
+
+fn deny_all(calls: &[&[i64]]) -> Result<(), seccompiler::Error> {
+    let mut rules = any(&calls.concat());
     let terminal_input = TERMINAL_INPUT.map(|request| {
         let equal = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;
         SeccompRule::new(vec![equal])

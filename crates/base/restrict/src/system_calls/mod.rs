@@ -10,7 +10,7 @@ use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter};
 
 pub use allow::{Calls, OnEscape, VIRTUALBOX_CALL, VIRTUALBOX_CONNECT, VMWARE_PORTS, allow_only};
-pub use deny::deny;
+pub use deny::{deny, deny_but_files};
 
 /// Calls by number: with any arguments if there are no rules, otherwise those that match one.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;

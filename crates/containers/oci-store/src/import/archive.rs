@@ -42,11 +42,11 @@ impl Store {
     /// The archive is incomplete, invalid, not trusted or not for this machine.
     pub fn import_archive(
         &self,
-        archive: impl Read,
+        archive: impl Read + Send,
         options: &ImportOptions<'_>,
     ) -> Result<Vec<Imported>, ImportError> {
         let _lock = self.shared_lock()?;
-        let data = crate::decompress::detect(archive).map_err(ImportError::Archive)?;
+        let data = self.decompression().detect(archive).map_err(ImportError::Archive)?;
         let contents = self.spool(data, options.bytes)?;
         let candidates = match (contents.text(INDEX), contents.text(VERSION_FILE), contents.text(MANIFEST)) {
             // Newer versions of Docker write both; the index has the digests of the registry.

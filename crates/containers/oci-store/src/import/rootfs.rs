@@ -7,7 +7,6 @@ use oci_image::{Layer, Manifest, config};
 
 use super::{Candidate, ImportError, ImportOptions, Imported};
 use crate::blob::BlobWriter;
-use crate::decompress;
 use crate::meter::{Allowance, Meter};
 use crate::store::Store;
 use crate::store_error::StoreError;
@@ -42,7 +41,7 @@ impl Store {
     /// It is no archive, exceeds the limit, or is not trusted.
     pub fn import_rootfs(
         &self,
-        archive: impl Read,
+        archive: impl Read + Send,
         architecture: &str,
         options: &ImportOptions<'_>,
     ) -> Result<Imported, ImportError> {
@@ -53,8 +52,10 @@ impl Store {
         tee.by_ref().take(MAGIC).read_to_end(&mut start).map_err(ImportError::Archive)?;
         let compression = Compression::of_magic(&start);
         let diff_id = {
-            let data =
-                decompress::detect(io::Cursor::new(start).chain(&mut tee)).map_err(ImportError::Archive)?;
+            let data = self
+                .decompression()
+                .detect(io::Cursor::new(start).chain(&mut tee))
+                .map_err(ImportError::Archive)?;
             let allowance = Allowance::new(options.bytes);
             let mut archive = tar::Archive::new(Meter::new(data, &allowance));
             read_all(&mut archive, &allowance).map_err(ImportError::Archive)?;

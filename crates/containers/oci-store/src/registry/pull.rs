@@ -12,6 +12,7 @@ use ureq::http::header::CONTENT_TYPE;
 
 use super::client::Client;
 use super::{RegistryError, RegistryOptions, Transfer};
+use crate::confined;
 use crate::store::Store;
 use crate::store_error::StoreError;
 use crate::trust::TrustPolicy;
@@ -75,12 +76,21 @@ struct Fetched {
 }
 
 impl Store {
-    /// Pulls an image. What is present is not transferred again; `progress` gets the bytes of each blob.
+    /// Pulls an image, in a thread that writes in the store only. What is present is not transferred again; `progress` gets the bytes of each blob.
     ///
     /// # Errors
     /// The registry, its content, the platform or the signature is not as expected. Nothing is recorded then; complete
     /// blobs, and parts of the last one, are used by the next attempt.
     pub fn pull(
+        &self,
+        name: &Reference,
+        options: &PullOptions<'_>,
+        progress: &mut (dyn FnMut(Transfer) + Send),
+    ) -> Result<Pulled, PullError> {
+        confined::run(self.folder(), confined::TRANSFER, || self.transfer(name, options, progress))?
+    }
+
+    fn transfer(
         &self,
         name: &Reference,
         options: &PullOptions<'_>,

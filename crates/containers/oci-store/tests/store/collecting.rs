@@ -57,6 +57,25 @@ fn unused_images_are_removed_unless_a_tree_is_in_use() {
     assert_eq!((count(folder.path(), "blobs/sha256"), count(folder.path(), "trees")), (0, 0));
 }
 
+/// A start of a pod does not wait for the disk because of it.
+#[test]
+fn a_recent_use_is_not_recorded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let image = import(&store, &["f a 1"]);
+    let path = folder.path().join(format!("images/{}.json", image.hex()));
+    let used = |seconds_ago: i64| {
+        let mut record = store.image(image).unwrap().unwrap();
+        record.last_used = record.imported.checked_add_signed(-seconds_ago).unwrap();
+        fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+        let before = record.last_used;
+        drop(store.unpack(image, &unpack_options()).unwrap());
+        store.image(image).unwrap().unwrap().last_used != before
+    };
+    // Also after the clock was set back.
+    assert_eq!([used(0), used(30), used(100), used(-100_000)], [false, false, true, true]);
+}
+
 #[test]
 fn leftovers_of_a_crash_are_removed() {
     let folder = tempfile::tempdir().unwrap();

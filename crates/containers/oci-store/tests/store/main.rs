@@ -8,4 +8,5 @@ mod fake_server;
 mod hostile_registry;
 mod images;
 mod importing;
+mod processes;
 mod unpacking;

@@ -7,7 +7,7 @@ use crate::pods::Pods;
 /// The caller has the pod's lock.
 pub fn remove(pods: &Pods, pod: &mut PodFolder) -> anyhow::Result<()> {
     if pod.text("networks")?.is_some() {
-        network::remove_rules(&pod.uuid)?;
+        network::remove(&pod.uuid)?;
     }
     pods.remove(pod)
 }

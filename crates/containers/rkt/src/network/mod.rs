@@ -1,22 +1,24 @@
 //! Networks of pods: a bridge of the host, a pair of interfaces for each pod, rules of nftables for each pod.
 //!
-//! A pod's interfaces end with its network namespace. Its address and its rules belong to it as long as it runs; what a
-//! killed `rkt` left is replaced when another pod starts.
+//! A pod's address, interface and rules belong to it as long as it runs; what a killed `rkt` left is replaced when another
+//! pod starts. Entries of other programs are not changed, but for two rules in the chain that Docker leaves to users.
 
 mod address;
 mod bridge;
-mod program;
+mod device;
+mod docker;
+mod namespace;
 mod rules;
 mod subnet;
 
-use std::fs::File;
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, bail};
-use nix::sched::{CloneFlags, setns};
+use ipnet::Ipv4Net;
+use netlink::nftables::Nftables;
 use pod::{NetworkMode, PodManifest, PodState, Uuid};
 
-use self::program::run;
+use self::device::Devices;
 use self::subnet::Subnet;
 use crate::pods::Pods;
 
@@ -24,16 +26,17 @@ use crate::pods::Pods;
 pub struct Attachment {
     /// As `rkt list` shows it; empty without a network.
     pub description: String,
-    rules: Option<String>,
+    /// Whose interface and rules do not end with the pod.
+    uuid: Option<Uuid>,
 }
 
 /// Connects the network namespace of a pod's first process.
 pub fn attach(pods: &Pods, manifest: &PodManifest, pid: i32) -> anyhow::Result<Attachment> {
-    let none = Attachment { description: String::new(), rules: None };
+    let none = Attachment { description: String::new(), uuid: None };
     let subnet = match manifest.network {
         NetworkMode::Host => return Ok(none),
         NetworkMode::None => {
-            inside(pid, "link set lo up\n")?;
+            run(async { namespace::devices(pid)?.set_loopback_up().await })?;
             return Ok(none);
         }
         NetworkMode::Default => Subnet::default_network(),
@@ -43,48 +46,79 @@ pub fn attach(pods: &Pods, manifest: &PodManifest, pid: i32) -> anyhow::Result<A
     let lock = address::lock(pods, &subnet)?;
     check_ports(pods, manifest)?;
     let own = address::allocate(pods, &subnet, &manifest.uuid)?;
-    bridge::ensure(&subnet)?;
-    let short = manifest.uuid.short();
-    let interface = format!("rkt{short}");
-    let (mtu, bridge) = (subnet.mtu, subnet.bridge);
-    let commands = format!(
-        "link add {interface} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {pid}\n\
-         link set {interface} master {bridge} up\n"
-    );
-    run("ip", &["-batch", "-"], &commands)?;
-    let (prefix, gateway) = (subnet.prefix, subnet.gateway);
-    let commands = format!(
-        "link set lo up\naddress add {own}/{prefix} dev eth0\nlink set eth0 up\nroute add default via {gateway}\n"
-    );
-    inside(pid, &commands)?;
-    rules::remove_stale(pods)?;
-    let table = rules::add(&subnet, manifest, own)?;
+    run(connect(pods, manifest, &subnet, own, pid))?;
     drop(lock);
     let description = format!("{}:ip4={own}", manifest.network);
-    Ok(Attachment { description, rules: Some(table) })
+    Ok(Attachment { description, uuid: Some(manifest.uuid.clone()) })
+}
+
+async fn connect(
+    pods: &Pods,
+    manifest: &PodManifest,
+    subnet: &Subnet,
+    own: Ipv4Addr,
+    pid: i32,
+) -> anyhow::Result<()> {
+    let (devices, nftables) = (Devices::open()?, rules::open()?);
+    remove_stale(pods, &devices, &nftables).await?;
+    let bridge = bridge::ensure(&devices, subnet).await?;
+    docker::permit_forwarding(&nftables, subnet.bridge).await?;
+    devices.create_pair(&interface(&manifest.uuid), bridge, subnet.mtu, pid).await?;
+    let inside = namespace::devices(pid)?;
+    inside.set_loopback_up().await?;
+    let address = Ipv4Net::new(own, subnet.prefix).context("the pod's address")?;
+    inside.configure(device::INSIDE, address, subnet.gateway).await?;
+    rules::add(&nftables, subnet, manifest, own).await
 }
 
 impl Attachment {
-    /// Removes what does not end with the pod's network namespace.
+    /// Removes what does not end with the pod's network namespace, which another process may keep.
     pub fn detach(&self) -> anyhow::Result<()> {
-        self.rules.as_deref().map_or(Ok(()), rules::remove)
+        self.uuid.as_ref().map_or(Ok(()), remove)
     }
 }
 
-/// Removes a pod's rules, if they are there.
-pub fn remove_rules(uuid: &Uuid) -> anyhow::Result<()> {
-    rules::remove_if_present(uuid)
+/// Removes a pod's interface and rules, if they are there.
+pub fn remove(uuid: &Uuid) -> anyhow::Result<()> {
+    run(async {
+        rules::remove(&rules::open()?, uuid).await?;
+        Devices::open()?.remove_pair(&interface(uuid)).await
+    })
 }
 
-/// Runs commands of `ip` in the network namespace of a process.
-fn inside(pid: i32, commands: &str) -> anyhow::Result<()> {
-    let open = |path: &str| File::open(path).with_context(|| format!("cannot open {path}"));
-    let own = open("/proc/self/ns/net")?;
-    let other = open(&format!("/proc/{pid}/ns/net"))?;
-    setns(&other, CloneFlags::CLONE_NEWNET).context("cannot enter the pod's network namespace")?;
-    let done = run("ip", &["-batch", "-"], commands);
-    setns(&own, CloneFlags::CLONE_NEWNET).context("cannot leave the pod's network namespace")?;
-    done
+/// Removes interfaces and rules of pods that do not run, which `rkt` could not remove since it was killed.
+async fn remove_stale(pods: &Pods, devices: &Devices, nftables: &Nftables) -> anyhow::Result<()> {
+    // Pods of another directory are not this one's to judge.
+    let ended = |prefix: &str| {
+        let Ok(found) = pods.find(prefix) else { return Ok(None) };
+        anyhow::Ok(if found.state()? == PodState::Running { None } else { Some(found.uuid) })
+    };
+    for uuid in rules::of_pods(nftables).await? {
+        if let Some(uuid) = ended(uuid.as_str())? {
+            rules::remove(nftables, &uuid).await?;
+        }
+    }
+    for name in devices.pairs().await? {
+        let Some(short) = name.strip_prefix(INTERFACE) else { continue };
+        // Another program's may begin so, too.
+        if ended(short)?.is_some_and(|uuid| interface(&uuid) == name) {
+            devices.remove_pair(&name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Of the host's side of a pair, before the beginning of the pod's UUID.
+const INTERFACE: &str = "rkt";
+
+fn interface(uuid: &Uuid) -> String {
+    format!("{INTERFACE}{}", uuid.short())
+}
+
+/// Sockets of netlink are read by a task.
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot create a runtime for netlink")?.block_on(work)
 }
 
 /// A forwarded port belongs to one pod.

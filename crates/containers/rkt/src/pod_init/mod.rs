@@ -5,7 +5,7 @@ mod apps;
 mod mounts;
 
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -58,21 +58,23 @@ pub fn run(path: &Path) -> anyhow::Result<u8> {
 }
 
 /// Waits until `rkt run` has prepared the network. It may have been killed before the signal of its end was set: then
-/// nobody has the FIFO open for writing.
+/// nobody has the FIFO open for writing. A read shows that; a poll waits without an end if nobody had when this process opened it.
 fn wait_for_go(path: &Path) -> anyhow::Result<()> {
     let fifo = path.join(GO);
     let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo);
     let mut go = opened.with_context(|| format!("cannot open {}", fifo.display()))?;
     loop {
-        match poll(&mut [PollFd::new(go.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+        match go.read(&mut [0]) {
+            Ok(0) => bail!("rkt ended before the pod started"),
             Ok(_) => break,
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("cannot wait for rkt"),
         }
-    }
-    let read = go.read(&mut [0]).context("cannot wait for rkt")?;
-    if read == 0 {
-        bail!("rkt ended before the pod started");
+        match poll(&mut [PollFd::new(go.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for rkt"),
+        }
     }
     std::fs::remove_file(&fifo).with_context(|| format!("cannot remove {}", fifo.display()))
 }

@@ -63,8 +63,14 @@ fn overlay(folder: &PodFolder, app: &App, tree: &Path) -> anyhow::Result<PathBuf
     // The root of the app has the mode of the upper folder.
     let mode = fs::metadata(tree).with_context(|| format!("cannot read {}", tree.display()))?.permissions();
     fs::set_permissions(&upper, mode).context("cannot set the mode of the root folder")?;
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", tree.display(), upper.display(), work.display());
+    // Without `volatile`, its end would write everything to the disk that the host has written to that file system. What
+    // an app writes here ends with its pod, which runs once.
+    let options = format!(
+        "volatile,lowerdir={},upperdir={},workdir={}",
+        tree.display(),
+        upper.display(),
+        work.display()
+    );
     mount(Some("overlay"), &target, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))
         .with_context(|| format!("cannot mount an overlay ({options}); the file system must support it"))?;
     Ok(target)

@@ -86,6 +86,32 @@ fn a_kill_at_any_time_leaves_no_damage() {
     lab.ok(&["image", "verify", IMAGE]);
 }
 
+/// `rkt run` was killed after it had started the pod's first process, which was not bound to it yet.
+#[test]
+fn a_first_process_without_rkt_ends() {
+    let Some(lab) = Lab::with_image("a_first_process_without_rkt_ends") else { return };
+    let folder = lab.pods("run").join("10000000-0000-4000-8000-000000000000");
+    lab.ok(&["list"]);
+    fs::create_dir(&folder).unwrap();
+    nix::unistd::mkfifo(&folder.join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rkt"))
+        .arg("__pod")
+        .arg(&folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    lab.wait_for("end of the first process", || {
+        match child.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err("it waits"),
+        }
+        .map_err(str::to_owned)
+    });
+    let printed = child.wait_with_output().unwrap();
+    let text = String::from_utf8(printed.stderr).unwrap();
+    assert!(!printed.status.success() && text.contains("rkt ended before the pod started"), "{text}");
+}
+
 /// A signal that arrives while the pod starts is not lost.
 #[test]
 fn a_signal_at_any_time_stops_the_pod() {

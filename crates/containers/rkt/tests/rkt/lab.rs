@@ -139,10 +139,16 @@ impl Lab {
         command
     }
 
-    /// Whether a program succeeds in the network namespace.
+    /// A program in the network namespace.
+    pub fn network_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.network.as_ref().unwrap().id())).args(arguments);
+        command
+    }
+
+    /// Whether it succeeds.
     pub fn in_network(&self, arguments: &[&str]) -> bool {
-        let namespace = format!("--net=/proc/{}/ns/net", self.network.as_ref().unwrap().id());
-        Command::new("nsenter").arg(namespace).args(arguments).status().unwrap().success()
+        self.network_command(arguments).status().unwrap().success()
     }
 
     /// The program; its process is the returned command's.

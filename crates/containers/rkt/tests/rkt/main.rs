@@ -3,10 +3,13 @@
 
 mod archive;
 mod crashes;
+mod decompression;
 mod images;
 mod isolation;
 mod lab;
+mod leftovers;
 mod networks;
 mod pods;
 mod registry;
+mod seccomp;
 mod volumes;

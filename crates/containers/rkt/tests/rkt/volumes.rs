@@ -51,3 +51,11 @@ fn pods_do_not_change_images() {
     ];
     assert_eq!(lab.rkt(&run).code, Some(1));
 }
+
+/// The end of a pod does not write what other programs have written to the file system of rkt's directory.
+#[test]
+fn root_file_systems_are_volatile() {
+    let Some(lab) = Lab::with_image("root_file_systems_are_volatile") else { return };
+    let printed = lab.script(&[], "grep ' / overlay ' /proc/mounts; echo changed >/srv/file; cat /srv/file");
+    assert!(printed.stdout.contains("volatile") && printed.stdout.ends_with("changed\n"), "{printed:?}");
+}

@@ -4,14 +4,12 @@
 //! know. So flannel's packets are accepted in Docker's, with rules that have a comment, by which they are found again.
 
 use flannel_core::{Chain, Rule};
-use netlink_packet_core::NLM_F_CREATE;
-use netlink_packet_netfilter::NetfilterMessage;
+use netlink::nftables::{DROP, ListedChain, ListedRule, Operation};
 
-use super::{
-    comment::COMMENT,
-    messages::{self, ListedChain, ListedRule},
-    rules,
-};
+use super::rules;
+
+/// The comment of flannel's rules in a chain of others.
+pub const COMMENT: &str = "keelson-flannel";
 
 /// The table of iptables-nft.
 pub const TABLE: &str = "filter";
@@ -29,8 +27,7 @@ pub struct ForeignChains {
 impl ForeignChains {
     pub fn of(chains: &[ListedChain]) -> ForeignChains {
         let find = |name| chains.iter().find(|chain| chain.table == TABLE && chain.name == name);
-        let drops =
-            |chain: &ListedChain| chain.base.as_ref().is_some_and(|base| base.policy == messages::DROP);
+        let drops = |chain: &ListedChain| chain.base.as_ref().is_some_and(|base| base.policy == DROP);
         ForeignChains { docker_user: find(DOCKER_USER).is_some(), forward_drops: find(FORWARD).map(drops) }
     }
 
@@ -50,19 +47,18 @@ impl ForeignChains {
 }
 
 /// What has to be done in a chain: missing rules are inserted before all others, marked rules that are not wanted deleted.
-pub fn operations(chain: &str, listed: &[ListedRule], wanted: &[Rule]) -> Vec<(NetfilterMessage, u16)> {
+pub fn operations(chain: &str, listed: &[ListedRule], wanted: &[Rule]) -> Vec<Operation> {
     let read = |listed: &ListedRule| rules::read(Chain::Forward, &listed.expressions);
     let present: Vec<Option<Rule>> = listed.iter().map(read).collect();
     let mut operations = Vec::new();
     for (listed, rule) in listed.iter().zip(&present) {
         let unwanted = rule.is_none_or(|rule| !wanted.contains(&rule));
         if listed.comment.as_deref() == Some(COMMENT) && unwanted {
-            operations.push((messages::delete_rule(TABLE, chain, listed.handle), 0));
+            operations.push(Operation::delete_rule(TABLE, chain, listed.handle));
         }
     }
     for rule in wanted.iter().rev().filter(|rule| !present.contains(&Some(**rule))) {
-        let message = messages::new_rule(TABLE, chain, rules::expressions(rule), Some(COMMENT));
-        operations.push((message, NLM_F_CREATE));
+        operations.push(Operation::insert_rule(TABLE, chain, rules::expressions(rule), Some(COMMENT)));
     }
     operations
 }

@@ -1,23 +1,17 @@
 //! flannel's rules in nftables: a table of its own, and rules in a chain through which Docker would drop the packets.
 
-mod comment;
 mod foreign;
-mod messages;
 mod rules;
 
 use std::io;
 
 use flannel_core::{Chain, Rule, Verdict};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage};
-use netlink_packet_netfilter::NetfilterMessage;
-use netlink_proto::ReplyExpectation;
-use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink::RequestError;
+use netlink::nftables::{
+    ACCEPT, BaseChain, FORWARD, ListedChain, ListedRule, Nftables, Operation, POSTROUTING,
+};
 
-use crate::request::{RequestError, Requests};
-
-use comment::COMMENT;
-use foreign::ForeignChains;
-use messages::{BaseChain, ListedChain, ListedRule};
+use foreign::{COMMENT, ForeignChains};
 
 /// Name of the table, of family `ip`.
 const TABLE: &str = "keelson-flannel";
@@ -25,7 +19,7 @@ const TABLE: &str = "keelson-flannel";
 /// The packet filter of one network namespace. Clones share its netlink socket.
 #[derive(Clone, Debug)]
 pub struct Firewall {
-    netfilter: Requests<NetfilterMessage>,
+    nftables: Nftables,
 }
 
 /// What had to be done.
@@ -58,7 +52,7 @@ pub enum FirewallError {
 impl Firewall {
     /// Opens a socket in the network namespace of the calling thread, within a tokio runtime.
     pub fn open() -> Result<Firewall, FirewallError> {
-        Requests::open(NETLINK_NETFILTER).map(|netfilter| Firewall { netfilter }).map_err(FirewallError::Open)
+        Nftables::open().map(|nftables| Firewall { nftables }).map_err(FirewallError::Open)
     }
 
     /// Makes `rules` the contents of flannel's table, which is replaced as a whole, so that no packet passes half of
@@ -87,24 +81,23 @@ impl Firewall {
             if !exists {
                 return Ok(FirewallOutcome::Unchanged);
             }
-            let operations = vec![(messages::delete_table(TABLE), 0)];
-            self.batch(operations).await.map_err(FirewallError::Delete)?;
+            let deleted = self.nftables.commit(vec![Operation::delete_table(TABLE)]).await;
+            deleted.map_err(FirewallError::Delete)?;
             return Ok(FirewallOutcome::Ensured);
         }
         if exists && self.table_is(chains, rules).await? {
             return Ok(FirewallOutcome::Unchanged);
         }
         // Created first: a table that does not exist cannot be deleted.
-        let create = || (messages::new_table(TABLE), NLM_F_CREATE);
-        let mut operations = vec![create(), (messages::delete_table(TABLE), 0), create()];
+        let create = || Operation::create_table(TABLE);
+        let mut operations = vec![create(), Operation::delete_table(TABLE), create()];
         for chain in required_chains(rules) {
-            operations.push((messages::new_chain(TABLE, chain_name(chain), base_chain(chain)), NLM_F_CREATE));
+            operations.push(Operation::create_chain(TABLE, chain_name(chain), base_chain(chain)));
         }
         for rule in rules {
-            let message = messages::new_rule(TABLE, chain_name(rule.chain), rules::expressions(rule), None);
-            operations.push((message, NLM_F_CREATE | NLM_F_APPEND));
+            operations.push(Operation::append_rule(TABLE, chain_name(rule.chain), rules::expressions(rule)));
         }
-        self.batch(operations).await.map_err(FirewallError::Replace)?;
+        self.nftables.commit(operations).await.map_err(FirewallError::Replace)?;
         Ok(FirewallOutcome::Ensured)
     }
 
@@ -148,41 +141,21 @@ impl Firewall {
         if operations.is_empty() {
             return Ok(FirewallOutcome::Unchanged);
         }
-        self.batch(operations).await.map_err(FirewallError::Foreign)?;
+        self.nftables.commit(operations).await.map_err(FirewallError::Foreign)?;
         Ok(FirewallOutcome::Ensured)
     }
 
     async fn table_exists(&self) -> Result<bool, FirewallError> {
-        let tables = self.netfilter.dump(messages::list_tables(), messages::read_table).await;
+        let tables = self.nftables.tables().await;
         Ok(tables.map_err(|error| FirewallError::List("tables", error))?.iter().any(|table| table == TABLE))
     }
 
     async fn chains(&self) -> Result<Vec<ListedChain>, FirewallError> {
-        let chains = self.netfilter.dump(messages::list_chains(), messages::read_chain).await;
-        chains.map_err(|error| FirewallError::List("chains", error))
+        self.nftables.chains().await.map_err(|error| FirewallError::List("chains", error))
     }
 
-    /// The rules of a chain, in their order.
     async fn rules(&self, table: &str, chain: &str) -> Result<Vec<ListedRule>, FirewallError> {
-        let read = |message| messages::read_rule(message, table, chain);
-        let rules = self.netfilter.dump(messages::list_rules(table, chain), read).await;
-        rules.map_err(|error| FirewallError::List("rules", error))
-    }
-
-    /// Applies all operations or none.
-    async fn batch(&self, operations: Vec<(NetfilterMessage, u16)>) -> Result<(), RequestError> {
-        let message = |body, flags| {
-            let mut message = NetlinkMessage::from(body);
-            message.header.flags = NLM_F_REQUEST | flags;
-            message
-        };
-        // Old kernels acknowledge neither begin nor end. Both cannot fail after a dump has succeeded.
-        let mut messages = vec![(message(messages::batch_begin(), 0), ReplyExpectation::NotExpected)];
-        for (body, flags) in operations {
-            messages.push((message(body, NLM_F_ACK | flags), ReplyExpectation::Expected));
-        }
-        messages.push((message(messages::batch_end(), 0), ReplyExpectation::NotExpected));
-        self.netfilter.batch(messages).await
+        self.nftables.rules(table, chain).await.map_err(|error| FirewallError::List("rules", error))
     }
 }
 
@@ -205,8 +178,8 @@ fn chain_name(chain: Chain) -> &'static str {
 
 fn base_chain(chain: Chain) -> BaseChain {
     let (kind, hook, priority) = match chain {
-        Chain::Postrouting => ("nat", messages::POSTROUTING, 100),
-        Chain::Forward => ("filter", messages::FORWARD, 0),
+        Chain::Postrouting => ("nat", POSTROUTING, 100),
+        Chain::Forward => ("filter", FORWARD, 0),
     };
-    BaseChain { kind: kind.into(), hook, priority, policy: messages::ACCEPT }
+    BaseChain { kind: kind.into(), hook, priority, policy: ACCEPT }
 }

@@ -7,17 +7,17 @@ use std::net::Ipv4Addr;
 
 use flannel_core::{AddressMatch, Chain, Rule, Verdict};
 use ipnet::Ipv4Net;
-use netlink_packet_core::{DefaultNla, Nla};
-use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Operator, Payload, Register, Verdict as Code,
-    VerdictAttribute,
+use netlink::nftables::{
+    ACCEPT, comment_match,
+    expressions::{
+        Address, address_is, is_counter, read_comparison, read_verdict as read_code, return_to_caller,
+        verdict,
+    },
 };
-
-use super::{comment::comment_match, messages::ACCEPT};
+use netlink_packet_core::{DefaultNla, Nla};
+use netlink_packet_netfilter::nftables::{Bitwise, DataAttribute, Expressions, Payload, Verdict as Code};
 
 const NETWORK_HEADER: u32 = 1;
-const SOURCE_OFFSET: u32 = 12;
-const DESTINATION_OFFSET: u32 = 16;
 const ADDRESS_LENGTH: u32 = 4;
 const MASQUERADE: &str = "masq";
 const MASQUERADE_FLAGS: u16 = 1;
@@ -27,50 +27,20 @@ const FULLY_RANDOM: u32 = 1 << 4;
 /// The expressions of a rule.
 pub fn expressions(rule: &Rule) -> Vec<Expressions> {
     let mut expressions = Vec::new();
-    for (offset, condition) in [(SOURCE_OFFSET, rule.source), (DESTINATION_OFFSET, rule.destination)] {
-        if let Some(condition) = condition {
-            expressions.extend(comparison(offset, &condition));
+    for (address, condition) in [(Address::Source, rule.source), (Address::Destination, rule.destination)] {
+        if let Some(AddressMatch { network, negated }) = condition {
+            expressions.extend(address_is(address, network, negated));
         }
     }
     expressions.push(match rule.verdict {
-        Verdict::Return => immediate(Code::Return),
-        Verdict::Accept => immediate(Code::Other(ACCEPT)),
+        Verdict::Return => return_to_caller(),
+        Verdict::Accept => verdict(ACCEPT),
         Verdict::Masquerade => {
             let flags = DefaultNla::new(MASQUERADE_FLAGS, FULLY_RANDOM.to_be_bytes().to_vec());
             Expressions::Other { expression_type: MASQUERADE.into(), attributes: vec![flags] }
         }
     });
     expressions
-}
-
-fn comparison(offset: u32, condition: &AddressMatch) -> [Expressions; 3] {
-    let value = |address: Ipv4Addr| DataAttribute::Value(address.octets().to_vec());
-    let operator = if condition.negated { Operator::NotEqual } else { Operator::Equal };
-    [
-        Expressions::Payload(vec![
-            Payload::DestinationRegister(Register::Reg1),
-            Payload::Base(NETWORK_HEADER),
-            Payload::Offset(offset),
-            Payload::Len(ADDRESS_LENGTH),
-        ]),
-        Expressions::Bitwise(vec![
-            Bitwise::SourceRegister(Register::Reg1),
-            Bitwise::DestinationRegister(Register::Reg1),
-            Bitwise::Length(ADDRESS_LENGTH),
-            Bitwise::Mask(value(condition.network.netmask())),
-            Bitwise::Xor(value(Ipv4Addr::UNSPECIFIED)),
-        ]),
-        Expressions::Cmp(vec![
-            Cmp::SourceRegister(Register::Reg1),
-            Cmp::Op(operator),
-            Cmp::Data(value(condition.network.network())),
-        ]),
-    ]
-}
-
-fn immediate(code: Code) -> Expressions {
-    let verdict = DataAttribute::Verdict(vec![VerdictAttribute::Code(code)]);
-    Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), Immediate::Data(verdict)])
 }
 
 /// The rule that these expressions are; `None` if it is none of flannel's form.
@@ -87,11 +57,11 @@ pub fn read(chain: Chain, expressions: &[Expressions]) -> Option<Rule> {
             expressions.next();
         }
         let Some(Expressions::Cmp(cmp)) = expressions.next() else { return None };
-        let (negated, value) = read_cmp(cmp)?;
+        let (negated, value) = read_comparison(cmp)?;
         let network = Ipv4Net::with_netmask(padded(&value)?, padded(&mask)?).ok()?;
         let place = match offset {
-            SOURCE_OFFSET => &mut conditions[0],
-            DESTINATION_OFFSET => &mut conditions[1],
+            offset if offset == Address::Source.offset() => &mut conditions[0],
+            offset if offset == Address::Destination.offset() => &mut conditions[1],
             _ => return None,
         };
         if value.len() != length || place.replace(AddressMatch { network, negated }).is_some() {
@@ -101,11 +71,6 @@ pub fn read(chain: Chain, expressions: &[Expressions]) -> Option<Rule> {
     let verdict = read_verdict(expressions.next()?)?;
     let [source, destination] = conditions;
     expressions.next().is_none().then_some(Rule { chain, source, destination, verdict })
-}
-
-/// iptables counts the packets of each rule.
-fn is_counter(expression: &Expressions) -> bool {
-    matches!(expression, Expressions::Other { expression_type, .. } if expression_type == "counter")
 }
 
 /// Offset and length of the loaded bytes of the IP header.
@@ -138,31 +103,10 @@ fn read_bitwise(attributes: &[Bitwise], length: usize) -> Option<Vec<u8>> {
     mask.filter(|mask| mask.len() == length)
 }
 
-fn read_cmp(attributes: &[Cmp]) -> Option<(bool, Vec<u8>)> {
-    let (mut negated, mut data) = (None, None);
-    for attribute in attributes {
-        match attribute {
-            Cmp::Op(Operator::Equal) => negated = Some(false),
-            Cmp::Op(Operator::NotEqual) => negated = Some(true),
-            Cmp::Data(DataAttribute::Value(value)) => data = Some(value.clone()),
-            _ => (),
-        }
-    }
-    negated.zip(data)
-}
-
 fn read_verdict(expression: &Expressions) -> Option<Verdict> {
     match expression {
         Expressions::Immediate(attributes) => {
-            let code = attributes.iter().find_map(|attribute| match attribute {
-                Immediate::Data(DataAttribute::Verdict(verdict)) => {
-                    verdict.iter().find_map(|attribute| match attribute {
-                        VerdictAttribute::Code(code) => Some(u32::from(*code)),
-                        _ => None,
-                    })
-                }
-                _ => None,
-            })?;
+            let code = read_code(attributes)?;
             if code == u32::from(Code::Return) {
                 Some(Verdict::Return)
             } else {
@@ -190,8 +134,16 @@ fn padded(bytes: &[u8]) -> Option<Ipv4Addr> {
 mod tests {
     use flannel_core::{forward_rules, masquerade_rules};
 
+    use netlink_packet_netfilter::nftables::{Cmp, Operator};
+
     use super::*;
-    use crate::firewall::comment::tests::xt_match;
+
+    /// A match of iptables.
+    fn xt_match(name: &str) -> Expressions {
+        let attributes =
+            vec![DefaultNla::new(1, name.as_bytes().to_vec()), DefaultNla::new(3, b"text".to_vec())];
+        Expressions::Other { expression_type: "match".into(), attributes }
+    }
 
     fn network() -> Ipv4Net {
         "10.1.0.0/16".parse().unwrap()
@@ -214,7 +166,7 @@ mod tests {
             Expressions::Cmp(vec![Cmp::Op(Operator::Equal), Cmp::Data(DataAttribute::Value(vec![10, 1]))]),
             xt_match("comment"),
             counter,
-            immediate(Code::Other(ACCEPT)),
+            verdict(ACCEPT),
         ];
         assert_eq!(read(Chain::Forward, &listed), Some(rule));
         // Any other match is a condition.
@@ -232,7 +184,7 @@ mod tests {
         check(&whole[..whole.len() - 1]);
         check(&[&whole[..], &whole[3..]].concat());
         check(&[&whole[..3], &whole[..]].concat());
-        check(&[&whole[..3], &[immediate(Code::Other(0))]].concat());
+        check(&[&whole[..3], &[verdict(0)]].concat());
         let unmarked = Expressions::Other { expression_type: MASQUERADE.into(), attributes: Vec::new() };
         check(&[&whole[..3], &[unmarked]].concat());
     }

@@ -8,7 +8,7 @@ use netlink_packet_wireguard::{WireguardAttribute, WireguardCmd, WireguardMessag
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::errno::Errno;
 
-use crate::request::{RequestError, Requests};
+use netlink::{RequestError, Requests};
 
 /// A socket for the family `wireguard`.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod connection;
 mod peers;
 
 use flannel_core::{Peer, WireguardKey, WireguardSecret};
+use netlink::RequestError;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -18,7 +19,6 @@ use crate::{
     device::{Outcome, kind},
     limits::DEVICE_ATTEMPTS,
     network::Network,
-    request::RequestError,
 };
 
 /// A WireGuard device as it has to be.
@@ -80,7 +80,7 @@ impl Network {
         let observe = |source| EnsureWireguardError::Observe { name: name(), source };
         let mut outcome = None;
         for _ in 0..DEVICE_ATTEMPTS {
-            let Some(link) = self.link(&desired.name).await.map_err(observe)? else {
+            let Some(link) = self.route.link(&desired.name).await.map_err(observe)? else {
                 self.create_wireguard(desired).await?;
                 outcome.get_or_insert(Outcome::Created);
                 continue;
@@ -90,7 +90,7 @@ impl Network {
             if kind != Some(InfoKind::Wireguard) {
                 let kind = kind.map_or_else(|| "without a name".into(), |kind| kind.to_string());
                 let reason = format!("it is a device of kind {kind}, required is wireguard");
-                let result = self.delete_link(index).await;
+                let result = self.route.delete_link(index).await;
                 result.map_err(|source| EnsureWireguardError::Delete { name: name(), kind, source })?;
                 outcome.get_or_insert(Outcome::Recreated(reason));
                 continue;
@@ -110,7 +110,7 @@ impl Network {
             }
             if !link.attributes.contains(&LinkAttribute::Mtu(desired.mtu)) {
                 let mtu = desired.mtu;
-                let result = self.change_link(index, vec![LinkAttribute::Mtu(mtu)]).await;
+                let result = self.route.change_link(index, vec![LinkAttribute::Mtu(mtu)]).await;
                 result.map_err(|source| EnsureWireguardError::Mtu { name: name(), mtu, source })?;
                 complete = false;
             }
@@ -119,7 +119,7 @@ impl Network {
             }
             if !link.header.flags.contains(LinkFlags::Up) {
                 let port = desired.listen_port;
-                let result = self.set_up(index).await;
+                let result = self.route.set_up(index).await;
                 result.map_err(|source| EnsureWireguardError::SetUp { name: name(), port, source })?;
                 complete = false;
             }
@@ -154,7 +154,7 @@ impl Network {
     /// # Errors
     /// The kernel does not answer.
     pub async fn existing_wireguard(&self, name: &str) -> Result<Option<(u32, WireguardKey)>, RequestError> {
-        let link = self.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Wireguard));
+        let link = self.route.link(name).await?.filter(|link| kind(link) == Some(InfoKind::Wireguard));
         let Some(link) = link else { return Ok(None) };
         let attributes = self.wireguard().await?.device(link.header.index).await?;
         Ok(attributes.iter().find_map(public_key).map(|key| (link.header.index, key)))
@@ -162,7 +162,7 @@ impl Network {
 
     /// The peers of a device; none if it is no WireGuard device.
     pub(crate) async fn peers(&self, index: u32) -> Result<Vec<(WireguardKey, Peer)>, RequestError> {
-        let link = self.link_at(index).await?;
+        let link = self.route.link_at(index).await?;
         if kind(&link) != Some(InfoKind::Wireguard) {
             return Ok(Vec::new());
         }

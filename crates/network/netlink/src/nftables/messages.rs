@@ -11,38 +11,7 @@ use netlink_packet_netfilter::{
 use nix::libc;
 
 use super::comment::{comment_match, read_user_data, user_data};
-
-/// Numbers of hooks and verdicts in the kernel.
-pub const FORWARD: u32 = 2;
-pub const POSTROUTING: u32 = 4;
-pub const DROP: u32 = 0;
-pub const ACCEPT: u32 = 1;
-
-/// Where a chain is called, by which priority, and the verdict at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseChain {
-    pub kind: String,
-    pub hook: u32,
-    pub priority: i32,
-    pub policy: u32,
-}
-
-/// A chain of family `ip`.
-#[derive(Debug)]
-pub struct ListedChain {
-    pub table: String,
-    pub name: String,
-    /// `None`: other chains call it.
-    pub base: Option<BaseChain>,
-}
-
-/// A rule of a chain.
-#[derive(Debug)]
-pub struct ListedRule {
-    pub handle: u64,
-    pub expressions: Vec<Expressions>,
-    pub comment: Option<String>,
-}
+use super::listed::{ACCEPT, BaseChain, ListedChain, ListedRule};
 
 pub fn batch_begin() -> NetfilterMessage {
     batch_bound(ControlMessage::BatchBegin)
@@ -190,7 +159,7 @@ pub fn read_rule(message: NetfilterMessage, table: &str, chain: &str) -> Option<
     (in_table && in_chain).then_some(listed)
 }
 
-/// An element that is no expression is kept as one that no rule of flannel has.
+/// An element that is no expression is kept, without its attributes.
 fn expression(element: ListAttribute<ExpressionAttribute>) -> Expressions {
     let attributes = match element {
         ListAttribute::Element(attributes) => attributes,

@@ -1,10 +1,8 @@
-//! Comments of rules, by which flannel's are found in the chains of others.
+//! Comments of rules, by which a program finds its own in the chains of others.
 
 use netlink_packet_core::Nla;
 use netlink_packet_netfilter::nftables::Expressions;
 
-/// The comment of flannel's rules in a chain of others.
-pub const COMMENT: &str = "keelson-flannel";
 /// nft's records of a rule's user data: type, length and value. Type 0 is a comment, with a zero byte at its end.
 const COMMENT_TYPE: u8 = 0;
 /// Attributes of a match of iptables.
@@ -45,13 +43,13 @@ pub fn comment_match(expression: &Expressions) -> Option<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use netlink_packet_core::DefaultNla;
 
     use super::*;
 
     /// A match of iptables with the name and the information `text`.
-    pub fn xt_match(name: &str) -> Expressions {
+    fn xt_match(name: &str) -> Expressions {
         let mut info = [0; 256];
         info[..4].copy_from_slice(b"text");
         let attribute = |kind, value: &[u8]| DefaultNla::new(kind, value.to_vec());
