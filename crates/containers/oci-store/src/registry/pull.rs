@@ -76,7 +76,8 @@ struct Fetched {
 }
 
 impl Store {
-    /// Pulls an image, in a thread that writes in the store only. What is present is not transferred again; `progress` gets the bytes of each blob.
+    /// Pulls an image, in a thread that writes in the store only. What is present is not transferred again; `progress`
+    /// gets the bytes of each blob.
     ///
     /// # Errors
     /// The registry, its content, the platform or the signature is not as expected. Nothing is recorded then; complete

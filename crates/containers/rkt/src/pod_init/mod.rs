@@ -58,7 +58,8 @@ pub fn run(path: &Path) -> anyhow::Result<u8> {
 }
 
 /// Waits until `rkt run` has prepared the network. It may have been killed before the signal of its end was set: then
-/// nobody has the FIFO open for writing. A read shows that; a poll waits without an end if nobody had when this process opened it.
+/// nobody has the FIFO open for writing. A read shows that; a poll waits without an end if nobody had when this process
+/// opened it.
 fn wait_for_go(path: &Path) -> anyhow::Result<()> {
     let fifo = path.join(GO);
     let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo);

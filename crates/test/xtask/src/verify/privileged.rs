@@ -2,22 +2,22 @@
 //! one. If a prerequisite is missing, it is reported and the test does not run: a test that returned early would
 //! count as passed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::packages;
 use super::result::{State, StepResult};
-use crate::command::{ignored_tests, show_and_read};
+use super::run::Run;
+use crate::cargo_build::TestProgram;
+use crate::command::show_and_read;
 use crate::root_access::RootAccess;
-use crate::workspace::Workspace;
 
 struct Case {
     about: &'static str,
-    /// Cargo's arguments that select its test binaries: one of its name per package.
-    target: &'static [&'static str],
-    /// The test with its module, and its file: a filter without any match passes.
+    target: Target,
+    /// The test with its module, and its file, which is in the package's folder.
     test: &'static str,
     file: &'static str,
     /// Why it needs root.
@@ -26,13 +26,22 @@ struct Case {
     programs: &'static [(&'static str, &'static str)],
 }
 
+/// Which test program of its package has a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Lib,
+    Bin,
+    /// `tests/suite`.
+    Suite,
+}
+
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
 const CASES: [Case; 22] = [
     Case {
         about: "owners",
-        target: &["--lib"],
+        target: Target::Lib,
         test: "files::tests::owners_and_directories_in_a_users_home",
         file: "crates/cloudinit/host/src/files_tests.rs",
         root: Some("changing owners"),
@@ -40,7 +49,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "keepers",
-        target: &["--lib"],
+        target: Target::Lib,
         test: "nspawn::pid_namespace::tests::the_namespace_ends_with_its_supervisor",
         file: "crates/machines/machines/src/nspawn/pid_namespace.rs",
         root: Some("a process namespace"),
@@ -48,7 +57,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "mapped owners",
-        target: &["--lib"],
+        target: Target::Lib,
         test: "nspawn::mounts::tests::owners_are_mapped_and_devices_do_not_work",
         file: "crates/machines/machines/src/nspawn/mounts.rs",
         root: Some("mapping owners"),
@@ -56,7 +65,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "installed device",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "loop_device::a_device_is_claimed_and_written",
         file: "crates/update/disk-install/tests/suite/loop_device.rs",
         root: Some("a loop device"),
@@ -64,7 +73,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "certificates",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "certificates::every_certificate_of_a_file_is_trusted_and_nothing_else_of_it",
         file: "crates/cloudinit/coreos-cloudinit/tests/suite/certificates.rs",
         root: None,
@@ -72,7 +81,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "hosts on a LAN",
-        target: &["--lib"],
+        target: Target::Lib,
         test: "lan_host::tests::hosts_reach_each_other_at_every_address",
         file: "crates/machines/machines/src/lan_host.rs",
         root: Some("a network namespace"),
@@ -80,7 +89,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "forwarded ports",
-        target: &["--lib"],
+        target: Target::Lib,
         test: "qemu::supervisor::tests::forwarded_ports_lead_into_the_namespace",
         file: "crates/machines/machines/src/qemu/supervisor.rs",
         root: Some("a network namespace"),
@@ -88,7 +97,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "debsecan",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "cves::debsecan::it_finds_what_debsecan_finds",
         file: "crates/machines/keelson/tests/suite/cves/debsecan.rs",
         root: None,
@@ -96,7 +105,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "Vagrant's boxes",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "updates::images::vagrant_adds_and_updates_boxes_of_a_channel",
         file: "crates/machines/keelson/tests/suite/updates/images.rs",
         root: None,
@@ -104,7 +113,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "proxy DHCP",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "netboot::a_proxy_boots_machines_of_a_network",
         file: "crates/machines/keelson/tests/suite/netboot.rs",
         root: Some("a network namespace"),
@@ -112,7 +121,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "lab network",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "netboot::a_lab_network_has_addresses_that_outlive_the_server",
         file: "crates/machines/keelson/tests/suite/netboot.rs",
         root: Some("a network namespace"),
@@ -120,7 +129,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "dnsmasq",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "netboot::dnsmasq_with_the_printed_settings_offers_the_same",
         file: "crates/machines/keelson/tests/suite/netboot.rs",
         root: Some("a network namespace"),
@@ -128,7 +137,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "page",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::a_config_is_pasted_judged_and_fixed",
         file: "crates/machines/validator/tests/suite/page.rs",
         root: None,
@@ -136,7 +145,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "page's edges",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::what_is_no_config_and_a_server_that_is_gone_are_told",
         file: "crates/machines/validator/tests/suite/page.rs",
         root: None,
@@ -144,7 +153,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "channel page",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::an_operator_watches_promotes_pauses_and_rolls_back",
         file: "crates/update/channel-server/tests/suite/page.rs",
         root: None,
@@ -152,7 +161,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "channel page's edges",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/suite/page.rs",
         root: None,
@@ -160,7 +169,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "netboot page",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::an_operator_watches_a_machine_boot",
         file: "crates/machines/netboot/tests/suite/page.rs",
         root: None,
@@ -168,7 +177,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "validator's screenshot",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::validator_screenshot",
         file: "crates/machines/validator/tests/suite/page.rs",
         root: None,
@@ -176,7 +185,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "channel page's screenshot",
-        target: &["--test", "suite"],
+        target: Target::Suite,
         test: "page::channel_page_screenshot",
         file: "crates/update/channel-server/tests/suite/page.rs",
         root: None,
@@ -184,7 +193,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "bad units",
-        target: &["--bins"],
+        target: Target::Bin,
         test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
         file: "crates/test/xtask/src/tidy/unit_files.rs",
         root: None,
@@ -192,7 +201,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "open units",
-        target: &["--bins"],
+        target: Target::Bin,
         test: "tidy::unit_exposure::tests::an_open_service_is_found",
         file: "crates/test/xtask/src/tidy/unit_exposure.rs",
         root: None,
@@ -200,7 +209,7 @@ const CASES: [Case; 22] = [
     },
     Case {
         about: "bad scripts",
-        target: &["--bins"],
+        target: Target::Bin,
         test: "tidy::shell_scripts::tests::a_bad_script_is_found",
         file: "crates/test/xtask/src/tidy/shell_scripts.rs",
         root: None,
@@ -208,14 +217,15 @@ const CASES: [Case; 22] = [
     },
 ];
 
-pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
+pub fn run(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let access = RootAccess::of_this_process();
+    let programs = run.test_programs()?;
     let mut results = Vec::new();
     for case in &CASES {
         let began = Instant::now();
         let state = match case.missing(access.is_available(), packages::has) {
             Some(why) => State::Skipped(why),
-            None => case.run(&workspace.root, access)?,
+            None => case.run(&run.workspace.root, programs, access)?,
         };
         let mut result = StepResult::new(format!("wants: {}", case.about), state);
         result.took = Some(began.elapsed());
@@ -233,16 +243,39 @@ impl Case {
         Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
     }
 
-    fn run(&self, root: &Path, access: RootAccess) -> Result<State> {
-        let mut command = ignored_tests(root, self.target);
-        if self.root.is_some() {
-            access.run_tests(&mut command);
-        }
-        let ended = show_and_read(command.args(["--exact", self.test]))?;
+    fn run(&self, root: &Path, programs: &[TestProgram], access: RootAccess) -> Result<State> {
+        let folder = root.join(self.package()?);
+        let program = self.program(&folder, programs)?;
+        let access = if self.root.is_some() { access } else { RootAccess::Own };
+        let mut command = access.command(&program.executable, &[]);
+        let ended =
+            show_and_read(command.current_dir(folder).args(["--include-ignored", "--exact", self.test]))?;
         if !ended.success {
             eprint!("{}", ended.stdout);
         }
         Ok(self.judge(ended.success, &ended.stdout))
+    }
+
+    /// Its folder, `crates/GROUP/PACKAGE`.
+    fn package(&self) -> Result<PathBuf> {
+        let (folder, _) = self
+            .file
+            .split_once("/src/")
+            .or_else(|| self.file.split_once("/tests/"))
+            .with_context(|| format!("{} is not in a package's folder", self.file))?;
+        Ok(folder.into())
+    }
+
+    fn program<'a>(&self, folder: &Path, programs: &'a [TestProgram]) -> Result<&'a TestProgram> {
+        let is_own = |program: &&TestProgram| {
+            program.folder == folder
+                && match self.target {
+                    Target::Lib => program.kind == "lib",
+                    Target::Bin => program.kind == "bin",
+                    Target::Suite => program.kind == "test" && program.name == "suite",
+                }
+        };
+        programs.iter().find(is_own).with_context(|| format!("cargo names no test program of {}", self.file))
     }
 
     fn judge(&self, success: bool, output: &str) -> State {
@@ -288,6 +321,25 @@ mod tests {
         assert_eq!(judge(true, &line(1)), State::Passed(String::new()));
         assert!(matches!(judge(true, &line(0)), State::Failed(_)));
         assert!(matches!(judge(false, &line(1)), State::Failed(_)));
+    }
+
+    #[test]
+    fn a_case_is_found_in_its_package() {
+        let program = |folder: &str, kind: &str, name: &str| TestProgram {
+            folder: folder.into(),
+            kind: kind.into(),
+            name: name.into(),
+            executable: format!("{folder}-{kind}-{name}").into(),
+        };
+        let [case, ..] = &CASES;
+        let folder = case.package().unwrap();
+        assert_eq!(folder, Path::new("crates/cloudinit/host"));
+        let own = program("crates/cloudinit/host", "lib", "host");
+        let others =
+            [program("crates/cloudinit/host", "test", "suite"), program("crates/a/host", "lib", "host")];
+        let all: Vec<_> = others.iter().cloned().chain([own.clone()]).collect();
+        assert_eq!(case.program(&folder, &all).unwrap().executable, own.executable);
+        assert!(case.program(&folder, &others).is_err());
     }
 
     /// Otherwise it would run with all the others, and would have to return early there.

@@ -14,6 +14,7 @@ use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
 use super::result::{Skip, State, StepResult, Timed};
 use super::touched::{self, Touched};
+use crate::cargo_build::{self, TestProgram};
 use crate::workspace::Workspace;
 
 /// Recorded seconds of steps and parts, written by `cargo xtask record`.
@@ -53,6 +54,7 @@ pub struct Run<'a> {
     plan_by_record: OnceCell<Plan>,
     /// Number of parts that the last plan left out.
     left_out: Cell<Option<usize>>,
+    test_programs: OnceCell<Vec<TestProgram>>,
     /// Steps that run beside those before them.
     pub beside: RefCell<Beside>,
 }
@@ -99,8 +101,18 @@ impl<'a> Run<'a> {
             touched: OnceCell::new(),
             plan_by_record: OnceCell::new(),
             left_out: Cell::new(None),
+            test_programs: OnceCell::new(),
             beside: RefCell::default(),
         })
+    }
+
+    /// The compiled tests. Cargo is run once: it looks at all packages for seconds, and waits for [`Self::beside`].
+    pub fn test_programs(&self) -> Result<&[TestProgram]> {
+        if let Some(known) = self.test_programs.get() {
+            return Ok(known);
+        }
+        let found = cargo_build::test_programs(&self.workspace.root)?;
+        Ok(self.test_programs.get_or_init(|| found))
     }
 
     pub fn is_named(&self) -> bool {

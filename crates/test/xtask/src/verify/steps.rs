@@ -61,7 +61,7 @@ pub static STEPS: [Step; 19] = [
         parts: |run| scenarios::parts(run, "nspawn", NSPAWN),
         run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
     },
-    Step { name: "wants", about: "tests that need root or a program of the host", run: privileged, ..ALWAYS },
+    Step { name: WANTS, about: "tests that need root or a program of the host", run: privileged, ..ALWAYS },
     Step {
         name: QEMU,
         about: "qemu/scenarios on QEMU machines",
@@ -130,6 +130,7 @@ pub static STEPS: [Step; 19] = [
 const IMAGES: Area = Area { packages: BUILDER, paths: &["os/", "image/"], except: &[] };
 const BUILDER: &[&str] = &["image", "sandbox"];
 const DOCS: &str = "docs";
+const WANTS: &str = "wants";
 /// Short steps that run beside [`BOOT`] and the scenarios, and end after them.
 const BESIDE: [&str; 2] = [CLIPPY, DOCS];
 
@@ -171,13 +172,16 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
-/// Starts [`BESIDE`]. `keelson` is compiled before: they hold cargo's lock.
+/// Starts [`BESIDE`]. What other steps need of cargo is done before: they hold its lock.
 fn start_beside(run: &Run<'_>) -> Result<()> {
     let steps: Vec<_> =
         run.chosen.iter().map(|step| step.name).filter(|name| BESIDE.contains(name)).collect();
     if !steps.is_empty() {
         let root = &run.workspace.root;
         keelson::build_once(root)?;
+        if run.chosen.iter().any(|step| step.name == WANTS) {
+            run.test_programs()?;
+        }
         run.beside.borrow_mut().start(root, &steps)?;
     }
     Ok(())
@@ -236,9 +240,9 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     Ok(vec![build, result])
 }
 
-/// Two per processor: many tests wait for deadlines.
+/// Three per processor: tests wait for more than half of their time.
 fn test_threads() -> usize {
-    2 * std::thread::available_parallelism().map_or(1, usize::from)
+    3 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn with_remark(state: State, remark: &str) -> State {
@@ -282,7 +286,7 @@ fn allowed(run: &Run<'_>) -> Result<Vec<StepResult>> {
 }
 
 fn privileged(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    privileged::run(run.workspace)
+    privileged::run(run)
 }
 
 fn ssh(run: &Run<'_>) -> Result<Vec<StepResult>> {
