@@ -2,23 +2,14 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn keelson(state: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_keelson"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", state)
-        .current_dir(state)
-        .output()
-        .unwrap()
-}
+use crate::support::keelson;
 
 /// Checks the exit code, a part of stderr, and that failures print nothing to stdout.
 fn check(arguments: &[&str], code: i32, error: &str) {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
-    let output = keelson(folder.path(), arguments);
+    let output = keelson(folder.path()).args(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     assert!(stderr.contains(error), "{arguments:?}: {stderr}");
@@ -57,7 +48,7 @@ fn usage_errors_exit_with_2_and_failures_with_1() {
 fn destroy_is_safe_to_repeat_and_prints_one_document() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     for _ in 0..2 {
-        let output = keelson(folder.path(), &["destroy", "--json", "--quiet"]);
+        let output = keelson(folder.path()).args(["destroy", "--json", "--quiet"]).output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty());
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(value["removed"], false);
@@ -79,7 +70,7 @@ fn every_verb_reports_a_damaged_state_and_destroy_removes_it() {
     for state in ["{\"format\": 1", "{\"format\": 2}", ""] {
         let root = cluster(folder.path(), state);
         for arguments in [&["status"] as &[&str], &["down"], &["crash", "core-01"], &["ssh", "core-01"]] {
-            let output = keelson(folder.path(), arguments);
+            let output = keelson(folder.path()).args(arguments).output().unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
             assert!(
@@ -87,7 +78,7 @@ fn every_verb_reports_a_damaged_state_and_destroy_removes_it() {
                 "{arguments:?}: {stderr}"
             );
         }
-        let output = keelson(folder.path(), &["destroy", "--json", "--quiet"]);
+        let output = keelson(folder.path()).args(["destroy", "--json", "--quiet"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(value["removed"], true);
@@ -100,12 +91,19 @@ fn destroy_removes_an_incomplete_cluster_and_no_other_folder() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let root = cluster(folder.path(), "");
     std::fs::remove_file(root.join("cluster.json")).unwrap();
-    assert!(keelson(folder.path(), &["destroy"]).status.success());
+    assert!(keelson(folder.path()).args(["destroy"]).output().unwrap().status.success());
     assert!(!root.exists());
     let other = folder.path().join("mine");
     std::fs::create_dir(&other).unwrap();
     let state = folder.path().to_str().unwrap();
-    assert!(keelson(folder.path(), &["destroy", "--state-dir", state, "--cluster", "mine"]).status.success());
+    assert!(
+        keelson(folder.path())
+            .args(["destroy", "--state-dir", state, "--cluster", "mine"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     assert!(other.exists(), "a folder that keelson did not make is gone");
 }
 
@@ -224,15 +222,15 @@ fn help_manuals_and_completions_are_generated() {
     for verb in
         ["up", "status", "ssh", "console", "crash", "reboot", "start", "down", "destroy", "test", "doctor"]
     {
-        let output = keelson(folder.path(), &[verb, "--help"]);
+        let output = keelson(folder.path()).args([verb, "--help"]).output().unwrap();
         assert!(output.status.success(), "{verb}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("Example"), "{verb}");
     }
     for shell in ["bash", "zsh", "fish"] {
-        let output = keelson(folder.path(), &["completions", shell]);
+        let output = keelson(folder.path()).args(["completions", shell]).output().unwrap();
         assert!(String::from_utf8_lossy(&output.stdout).contains("keelson"), "{shell}");
     }
-    assert!(keelson(folder.path(), &["man", "--out", "man"]).status.success());
+    assert!(keelson(folder.path()).args(["man", "--out", "man"]).output().unwrap().status.success());
     assert!(folder.path().join("man/keelson-up.1").exists());
 }
 
@@ -240,7 +238,7 @@ fn help_manuals_and_completions_are_generated() {
 fn config_rb_warnings_have_file_and_line() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     std::fs::write(folder.path().join("config.rb"), "# mine\n$vm_disk = 8\n$num_instances = 500\n").unwrap();
-    let output = keelson(folder.path(), &["up", "--image", "none"]);
+    let output = keelson(folder.path()).args(["up", "--image", "none"]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("warning: config.rb, line 2: ignoring $vm_disk: unknown setting"), "{stderr}");
     assert!(stderr.contains("error: invalid number of nodes 500"), "{stderr}");
@@ -251,12 +249,12 @@ fn validate_reports_position_and_exit_code() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     std::fs::write(folder.path().join("good"), "#cloud-config\nhostname: a\n").unwrap();
     std::fs::write(folder.path().join("bad"), "#cloud-config\nhostname: [\n").unwrap();
-    let good = keelson(folder.path(), &["validate", "good"]);
+    let good = keelson(folder.path()).args(["validate", "good"]).output().unwrap();
     assert_eq!(
         (good.status.code(), String::from_utf8_lossy(&good.stdout).as_ref()),
         (Some(0), "good: valid\n")
     );
-    let bad = keelson(folder.path(), &["validate", "bad", "--json"]);
+    let bad = keelson(folder.path()).args(["validate", "bad", "--json"]).output().unwrap();
     assert_eq!(bad.status.code(), Some(1));
     let value: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
     assert!(value["errors"][0]["line"].as_u64().unwrap() >= 2, "{value}");
@@ -275,7 +273,8 @@ fn user_data_is_validated_before_boot() {
         ("hostname: a\n", "the user-data is invalid", "user-data:1:"),
     ] {
         std::fs::write(folder.path().join("user-data"), text).unwrap();
-        let output = keelson(folder.path(), &["--cluster", "walk", "up", "--image", "none"]);
+        let output =
+            keelson(folder.path()).args(["--cluster", "walk", "up", "--image", "none"]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{text}: {stderr}");
         assert!(stderr.contains(error) && stderr.contains(finding), "{text}: {stderr}");

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Command, Output};
 
 use cloudinit::provider::openstack::{META_DATA, MetaData, USER_DATA};
 use cpio::newc;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::keelson;
 
 const VALID: &str = "#cloud-config\nhostname: core-01\n";
 const INVALID: &str = "#cloud-config\nhostname: [\n";
@@ -41,14 +42,8 @@ fn folder() -> TempDir {
     folder
 }
 
-fn keelson(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
-    command.current_dir(folder).args(arguments).output().unwrap()
-}
-
 fn succeed(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let output = keelson(folder, arguments);
+    let output = keelson(folder).args(arguments).output().unwrap();
     let [stdout, stderr] =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert!(output.status.success(), "{arguments:?}: {stderr}");
@@ -59,7 +54,7 @@ fn succeed(folder: &Path, arguments: &[&str]) -> (String, String) {
 fn fail(folder: &Path, arguments: &[&str], code: i32, message: &str) {
     let count = || fs::read_dir(folder).unwrap().count();
     let before = count();
-    let output = keelson(folder, arguments);
+    let output = keelson(folder).args(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     assert!(stderr.contains(message), "{arguments:?}: {stderr}");

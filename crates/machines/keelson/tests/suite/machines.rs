@@ -1,13 +1,11 @@
 //! A simulated machine and the real channel server: from `publish` to an update and back from one that fails.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output};
 use std::time::Duration;
 
 use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::secret_key_path;
-use serde_json::Value;
 use update_core::roots::version;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
@@ -15,6 +13,8 @@ use update_engine::{
     CheckOutcome, Failure, ImageFiles, Isolation, MachineSpec, Observer, Outcome, PublishedRelease,
     RetryPolicy, TrustStore,
 };
+
+use crate::support::{keelson, serve_updates};
 
 struct Quiet;
 
@@ -25,13 +25,6 @@ impl Observer for Quiet {
     fn cancelled(&self) -> bool {
         false
     }
-}
-
-fn keelson(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
-    command.current_dir(folder);
-    command
 }
 
 struct Server {
@@ -48,18 +41,8 @@ impl Server {
 
     fn with_key(key: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = keelson(folder.path())
-            .args(["serve-updates", "--listen", "127.0.0.1:0", "--json", "--key", key.to_str().unwrap()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !text.ends_with("}\n") {
-            assert!(lines.read_line(&mut text).unwrap() > 0, "the server ended: {text}");
-        }
-        let value: Value = serde_json::from_str(&text).unwrap();
-        Self { child, folder, url: value["url"].as_str().unwrap().to_owned() }
+        let (child, url) = serve_updates(folder.path(), &["--key", key.to_str().unwrap()]);
+        Self { child, folder, url }
     }
 
     fn succeed(&self, arguments: &[&str]) -> String {

@@ -12,5 +12,6 @@ mod machines;
 mod netboot;
 mod qemu_network;
 mod scenario;
+mod support;
 mod updates;
 mod vagrantfile;

@@ -14,13 +14,14 @@ use netboot::dhcp::packet::{MessageType, option};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::keelson;
+
 const STEM: &str = "keelson-9999.1.0-alpha-pxe";
 const URL: &str = "http://10.9.0.1:8042";
 
-fn keelson(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
-    command.current_dir(folder).arg("serve-netboot");
+fn serve_netboot(folder: &Path) -> Command {
+    let mut command = keelson(folder);
+    command.arg("serve-netboot");
     command
 }
 
@@ -59,7 +60,7 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path, namespace: Option<&OwnedFd>, arguments: &[&str]) -> Self {
-        let mut command = keelson(folder);
+        let mut command = serve_netboot(folder);
         command.args(["--json", "--images", "dist", "--ipxe", "ipxe"]).args(arguments).stdout(Stdio::piped());
         if let Some(namespace) = namespace {
             namespace::run_in(&mut command, namespace);
@@ -88,7 +89,7 @@ impl Server {
 
 fn check(arguments: &[&str], code: i32, error: &str) {
     let folder = folder();
-    let output = keelson(folder.path()).args(arguments).output().unwrap();
+    let output = serve_netboot(folder.path()).args(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     assert!(stderr.contains(error), "{arguments:?}: {stderr}");
@@ -120,7 +121,7 @@ fn a_port_in_use_is_reported_with_what_to_do() {
     let server = Server::start(folder.path(), None, &arguments);
     let url = server.start["url"].as_str().unwrap();
     let port = url.rsplit(':').next().unwrap();
-    let output = keelson(folder.path())
+    let output = serve_netboot(folder.path())
         .args([
             "--images",
             "dist",
@@ -283,7 +284,7 @@ fn a_lab_network_has_addresses_that_outlive_the_server() {
 fn dnsmasq_with_the_printed_settings_offers_the_same() {
     let network = Network::create();
     let folder = folder();
-    let mut print = keelson(folder.path());
+    let mut print = serve_netboot(folder.path());
     print.args(["--print-dnsmasq", "--ipxe", "ipxe", "--address", SERVER]);
     namespace::run_in(&mut print, &network.server);
     let printed = print.output().unwrap();

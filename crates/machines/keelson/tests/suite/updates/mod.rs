@@ -14,16 +14,11 @@ use sha2::Digest as _;
 use tuf::ListedSigner;
 use update_core::repository::{add_release, next_targets};
 
+use crate::support::{keelson, serve_updates};
+
 /// Below the home directory.
 const KEYS: &str = ".config/keelson/keys";
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-
-fn keelson(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
-    command.current_dir(folder);
-    command
-}
 
 struct Server {
     child: Child,
@@ -36,19 +31,7 @@ impl Server {
     }
 
     fn start_with(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = keelson(folder)
-            .args(["serve-updates", "--listen", "127.0.0.1:0", "--json"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !text.ends_with("}\n") {
-            assert!(lines.read_line(&mut text).unwrap() > 0, "the server ended: {text}");
-        }
-        let value: Value = serde_json::from_str(&text).unwrap();
-        let url = value["url"].as_str().unwrap();
+        let (child, url) = serve_updates(folder, arguments);
         Self { child, address: url.trim_start_matches("http://").trim_end_matches('/').to_owned() }
     }
 
