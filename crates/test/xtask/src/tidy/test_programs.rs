@@ -8,7 +8,8 @@ use anyhow::Result;
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// Packages with several: those of `etcd` compile openraft's generic code, each with other types, at the same time.
+/// Packages with several. Two of `etcd`'s compile openraft's generic code, each with other types, at the same time; the
+/// others start the program.
 const SEVERAL: [&str; 1] = ["etcd"];
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
