@@ -12,7 +12,7 @@ pub mod system_calls;
 mod worker;
 
 pub use capabilities::{CapabilityError, keep_capabilities};
-pub use worker::{WorkerError, isolate};
+pub use worker::{WorkerError, detach, drop_rights};
 
 /// Why a kernel does not enforce [`files`]' rules.
 pub const NO_LANDLOCK: &str =

@@ -23,15 +23,22 @@ pub enum WorkerError {
     Orphaned,
 }
 
-/// Closes all files but the standard streams, becomes user `nobody` where it may, keeps no capability, and ends with
-/// the thread that started it. Signals that stop a parent are ignored. For a process without other threads, before
-/// [`crate::files`] and [`crate::system_calls`].
+/// Closes all files but the standard streams, and ignores signals that stop a parent: its end is the child's. Before the
+/// process opens a file.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn detach() -> Result<(), WorkerError> {
+    close_inherited_files().map_err(|error| WorkerError::System("close inherited files", error))?;
+    ignore_stop_signals().map_err(|error| WorkerError::System("ignore signals", error))
+}
+
+/// Becomes user `nobody` where it may, keeps no capability, and ends with the thread that started it. For a process without
+/// other threads, before [`crate::files`] and [`crate::system_calls`].
 ///
 /// # Errors
 /// The kernel refuses, or the process `parent` is not the parent any more.
-pub fn isolate(parent: Pid) -> Result<(), WorkerError> {
-    close_inherited_files().map_err(|error| WorkerError::System("close inherited files", error))?;
-    ignore_stop_signals().map_err(|error| WorkerError::System("ignore signals", error))?;
+pub fn drop_rights(parent: Pid) -> Result<(), WorkerError> {
     drop_user().map_err(|error| WorkerError::System("change the user", error))?;
     keep_capabilities(&[])?;
     // After the user changed, which resets both.
@@ -56,6 +63,7 @@ fn ignore_stop_signals() -> Result<(), Errno> {
     Ok(())
 }
 
+/// A filter of system calls may end the process where it may not change its user.
 fn drop_user() -> Result<(), Errno> {
     let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     if !may(Capability::CAP_SETUID) || !may(Capability::CAP_SETGID) {

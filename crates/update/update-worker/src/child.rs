@@ -5,16 +5,12 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use caps::{CapSet, Capability};
-use nix::errno::Errno;
-use nix::libc;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
+use nix::unistd::Pid;
 use payload::limits::{MAX_OLD_BYTES, SEGMENT_BYTES};
 use payload::unpack_frame;
 use restrict::system_calls::{Calls, OnEscape, allow_only};
-use restrict::{NO_LANDLOCK, files, keep_capabilities};
+use restrict::{NO_LANDLOCK, detach, drop_rights, files};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use service::error::chain;
 
@@ -22,8 +18,6 @@ use crate::http::Client;
 use crate::limits::{MAX_DATA, MAX_FRAME, MAX_REQUEST, OPEN_FILES, TRANSFER_MEMORY, UNPACK_MEMORY};
 use crate::message::{HEADER_BYTES, Header, Kind, Reason, Refused, Request, Role, framed, truncated};
 
-/// Nobody.
-const NOBODY: u32 = 65534;
 /// What DNS needs: the resolver's settings, and libraries of name services. Certificates are read before.
 const READABLE: [&str; 11] = [
     "/etc/resolv.conf",
@@ -53,8 +47,7 @@ pub fn run(args: &[String]) -> ExitCode {
 
 fn serve(role: Role, parent: Pid) -> io::Result<()> {
     prctl::set_name(c"update-worker")?;
-    close_inherited_files()?;
-    ignore_stop_signals()?;
+    detach().map_err(io::Error::other)?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Reads the certificates.
     let client = (role == Role::Transfer).then(Client::new);
@@ -98,36 +91,10 @@ fn serve(role: Role, parent: Pid) -> io::Result<()> {
     }
 }
 
-/// Closes all but standard input, output and error: a shell or supervisor may have left others open.
-#[allow(unsafe_code, reason = "close_range has no safe wrapper")]
-fn close_inherited_files() -> io::Result<()> {
-    // SAFETY: this process has opened no file yet that it could use after this.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    Errno::result(result)?;
-    Ok(())
-}
-
-/// A terminal or supervisor stops the parent, whose end is this process's: until then its work is not a failure.
-#[allow(unsafe_code, reason = "signal actions are process-wide")]
-fn ignore_stop_signals() -> io::Result<()> {
-    for stop in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        // SAFETY: no handler runs.
-        unsafe { signal(stop, SigHandler::SigIgn) }?;
-    }
-    Ok(())
-}
-
 /// Returns what this process can do beyond its role, because the kernel lacks a restriction.
 fn restrict(role: Role, parent: Pid) -> io::Result<String> {
     limit_resources(role)?;
-    drop_user()?;
-    keep_capabilities(&[]).map_err(io::Error::other)?;
-    // After the user changed, which resets both.
-    prctl::set_dumpable(false)?;
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if getppid() != parent {
-        return Err(io::Error::other("the parent has exited"));
-    }
+    drop_rights(parent).map_err(io::Error::other)?;
     let readable = if role == Role::Transfer { &READABLE[..] } else { &[] };
     let mut unrestricted = Vec::new();
     match files::allow_reads(readable) {
@@ -140,23 +107,6 @@ fn restrict(role: Role, parent: Pid) -> io::Result<String> {
         unrestricted.push(format!("use all system calls: {}", chain(&error)));
     }
     Ok(unrestricted.join("; "))
-}
-
-/// Where this process may change its user. A filter of system calls may end it otherwise.
-fn drop_user() -> io::Result<()> {
-    let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    if !may(Capability::CAP_SETUID) || !may(Capability::CAP_SETGID) {
-        return Ok(());
-    }
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    let changed = setgroups(&[])
-        .and_then(|()| setresgid(group, group, group))
-        .and_then(|()| setresuid(user, user, user));
-    match changed {
-        // A user namespace without that user, or with fixed groups.
-        Err(Errno::EINVAL | Errno::EPERM) => Ok(()),
-        outcome => Ok(outcome?),
-    }
 }
 
 fn limit_resources(role: Role) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use nix::unistd::Pid;
 use restrict::system_calls::{Calls, OnEscape, allow_only};
-use restrict::{files, isolate};
+use restrict::{detach, drop_rights, files};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use service::error::chain;
 
@@ -37,7 +37,7 @@ fn serve(args: &[String]) -> io::Result<()> {
     let [name, parent] = args else { return Err(invalid()) };
     let compression = compression(name).ok_or_else(invalid)?;
     let parent = parent.parse().map_err(|_| invalid())?;
-    isolate(Pid::from_raw(parent)).map_err(io::Error::other)?;
+    detach().and_then(|()| drop_rights(Pid::from_raw(parent))).map_err(io::Error::other)?;
     // Without the buffers of the standard library.
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
