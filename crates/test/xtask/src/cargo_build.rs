@@ -30,6 +30,15 @@ pub fn build_with(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -
     Ok(executables(&built.stdout))
 }
 
+/// Builds `targets` (`--bin NAME`, `--bins`) of the whole workspace with the features of its tests, and returns the
+/// programs.
+///
+/// An example is built too: only with one does cargo enable the features of dev-dependencies. Without them it would
+/// recompile much, and replace the programs in the target folder, which scenarios boot, by others.
+pub fn build_with_features_of_tests(root: &Path, targets: &[&str]) -> Result<Vec<PathBuf>> {
+    build(root, &[&["--workspace", "--example", "local"], targets].concat())
+}
+
 /// A program that cargo compiled tests into.
 #[derive(Debug, Clone)]
 pub struct TestProgram {

@@ -13,15 +13,10 @@ const PROGRAMS: &str = "KEELSON_PROGRAMS";
 
 /// Builds the program.
 pub fn build(root: &Path) -> Result<PathBuf> {
-    let mut arguments = vec!["--workspace".to_owned(), "--bin".to_owned(), "keelson".to_owned()];
-    for program in node_programs::read(root)? {
-        arguments.extend(["--bin".to_owned(), program.binary]);
-    }
-    // Selects the whole workspace and an example, so that cargo uses the features of the tests: others would
-    // recompile everything.
-    arguments.extend(["--example".to_owned(), "local".to_owned()]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let built = cargo_build::build(root, &arguments)?;
+    let programs = node_programs::read(root)?;
+    let binaries = programs.iter().map(|program| program.binary.as_str()).chain(["keelson"]);
+    let targets: Vec<&str> = binaries.flat_map(|binary| ["--bin", binary]).collect();
+    let built = cargo_build::build_with_features_of_tests(root, &targets)?;
     cargo_build::named(&built, "keelson").map(Path::to_path_buf)
 }
 

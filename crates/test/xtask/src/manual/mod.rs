@@ -93,8 +93,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// Builds the programs and reads the help of all their commands.
 fn collect(root: &Path) -> Result<Vec<(&'static Program, Page)>> {
-    // Builds the whole workspace: a selection of packages is compiled with other features.
-    let built = cargo_build::build(root, &["--workspace", "--bins"])?;
+    let built = cargo_build::build_with_features_of_tests(root, &["--bins"])?;
     let mut pages = Vec::new();
     for program in &PROGRAMS {
         let page = help::read(cargo_build::named(&built, program.binary)?, program)

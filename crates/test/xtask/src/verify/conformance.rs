@@ -107,9 +107,7 @@ fn run_all(checks: &[Check<'_>]) -> Result<Vec<State>> {
 }
 
 fn build(root: &Path) -> Result<Programs> {
-    // Selects the whole workspace as for all tests: other features would recompile everything.
-    let arguments = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
-    let built = cargo_build::build(root, &arguments)?;
+    let built = cargo_build::build_with_features_of_tests(root, &["--bin", "etcd", "--bin", "conformance"])?;
     let etcd = cargo_build::named(&built, "etcd")?.to_path_buf();
     let folder = etcd.ancestors().nth(2).unwrap_or(root).join("conformance");
     Ok(Programs {

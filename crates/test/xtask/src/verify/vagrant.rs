@@ -94,9 +94,7 @@ fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
         )?;
     }
     fs::remove_dir_all(&images).with_context(|| format!("cannot remove {}", images.display()))?;
-    // As keelson: the features of the tests, in the same folder.
-    let arguments = ["--workspace", "--bin", "etcd-discovery", "--example", "local"];
-    let discovery = cargo_build::build(root, &arguments)?;
+    let discovery = cargo_build::build_with_features_of_tests(root, &["--bin", "etcd-discovery"])?;
     let discovery = cargo_build::named(&discovery, "etcd-discovery")?;
     Ok(discovery.parent().unwrap_or(root).to_owned())
 }
