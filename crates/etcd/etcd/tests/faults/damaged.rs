@@ -24,8 +24,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn places(bytes: &[u8]) -> Vec<usize> {
-    let found = bytes.windows(NEEDLE.len()).enumerate().filter(|(_, part)| *part == NEEDLE.as_bytes());
-    found.map(|(at, _)| at).collect()
+    memchr::memmem::find_iter(bytes, NEEDLE).collect()
 }
 
 /// Files below the member's data that contain the needle and have `word` in their path.

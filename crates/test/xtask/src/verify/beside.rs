@@ -1,4 +1,5 @@
-//! Steps that run beside booted machines, which mostly wait: in a second `cargo verify` at idle priority.
+//! Steps that run beside tests and booted machines, which wait for a part of their time: in a second `cargo verify` at idle
+//! priority.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,10 @@ struct Running {
 }
 
 impl Beside {
+    pub fn was_started(&self) -> bool {
+        self.running.is_some() || !self.results.is_empty()
+    }
+
     /// Starts these steps.
     pub fn start(&mut self, root: &Path, steps: &[&str]) -> Result<()> {
         let target = target_folder(root);

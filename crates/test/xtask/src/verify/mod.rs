@@ -29,6 +29,7 @@ mod scenarios;
 mod soaks;
 mod ssh;
 mod steps;
+mod test_run;
 mod touched;
 mod tuf;
 mod vagrant;

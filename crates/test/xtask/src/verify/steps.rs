@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::parts::{Kind, Part};
 use super::plan::Size;
@@ -12,11 +12,10 @@ use super::result::{Skip, State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
 use super::{
-    advisories, book, conformance, examples, image, junit, licences, packages, privileged, scenarios, soaks,
-    ssh, tuf, vagrant,
+    advisories, book, conformance, image, licences, packages, privileged, scenarios, soaks, ssh, test_run,
+    tuf, vagrant,
 };
-use crate::command::{cargo, has_cargo_plugin, show, target_folder};
-use crate::workspace::Workspace;
+use crate::command::{cargo, show};
 use crate::{api_docs, keelson, manual, mutate, tidy};
 
 /// Template of a short step, which every run includes as a whole.
@@ -33,7 +32,7 @@ const VAGRANT: &str = "vagrant";
 const MUTANTS: &str = "mutants";
 
 /// In execution order: the most informative first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 19] = [
+pub static STEPS: [Step; 20] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
@@ -49,10 +48,8 @@ pub static STEPS: [Step; 19] = [
         about: "the disk image in QEMU, firmware to login, /usr verified",
         parts: |run| Ok(boot_parts(scenarios::parts(run, "qemu", BOOT)?)),
         run: |run| {
-            // Planning runs cargo.
-            let selected = run.select(BOOT)?;
             start_beside(run)?;
-            scenarios::run(run, "qemu", BOOT, selected)
+            scenarios::run(run, "qemu", BOOT, run.select(BOOT)?)
         },
     },
     Step {
@@ -69,12 +66,8 @@ pub static STEPS: [Step; 19] = [
         run: |run| scenarios::run(run, "qemu", QEMU, run.select(QEMU)?),
     },
     Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
-    Step {
-        name: DOCS,
-        about: "rustdoc without warnings, the reference pages, the book",
-        run: docs,
-        ..ALWAYS
-    },
+    Step { name: MANUAL, about: "the reference pages of the programs are current", run: manual, ..ALWAYS },
+    Step { name: DOCS, about: "rustdoc without warnings, the book", parts: docs_parts, run: docs },
     Step {
         name: "image",
         about: "whole images: the same bytes, faults, damage",
@@ -130,9 +123,10 @@ pub static STEPS: [Step; 19] = [
 const IMAGES: Area = Area { packages: BUILDER, paths: &["os/", "image/"], except: &[] };
 const BUILDER: &[&str] = &["image", "sandbox"];
 const DOCS: &str = "docs";
+const MANUAL: &str = "manual";
 const WANTS: &str = "wants";
-/// Short steps that run beside [`BOOT`] and the scenarios, and end after them.
-const BESIDE: [&str; 2] = [CLIPPY, DOCS];
+/// Steps that run beside the tests, [`BOOT`] and the scenarios, and end after them.
+const BESIDE: [&str; 3] = [CLIPPY, MANUAL, DOCS];
 
 fn whole(step: &str, packages: &'static [&'static str]) -> Vec<Part> {
     vec![Part::new(format!("{step}/all"), Kind::Touched(Area { packages, paths: &[], except: &[] }))]
@@ -172,10 +166,27 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
-/// Starts [`BESIDE`]. What other steps need of cargo is done before: they hold its lock.
+/// The tests, beside which [`BESIDE`] compile: they leave a part of the processors idle.
+fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    let (compiled, tests) = test_run::compile(run.workspace)?;
+    let Some(tests) = tests else { return Ok(vec![compiled]) };
+    if tests.runs_no_cargo() {
+        start_beside(run)?;
+    }
+    Ok(vec![compiled, tests.run(run.workspace)?])
+}
+
+/// Starts [`BESIDE`], once. What other steps need of cargo is done before, planning too: they hold its lock.
 fn start_beside(run: &Run<'_>) -> Result<()> {
-    let steps: Vec<_> =
-        run.chosen.iter().map(|step| step.name).filter(|name| BESIDE.contains(name)).collect();
+    if run.beside.borrow().was_started() {
+        return Ok(());
+    }
+    let mut steps = Vec::new();
+    for step in run.chosen.iter().filter(|step| BESIDE.contains(&step.name)) {
+        if (step.parts)(run)?.is_empty() || !run.select(step.name)?.names.is_empty() {
+            steps.push(step.name);
+        }
+    }
     if !steps.is_empty() {
         let root = &run.workspace.root;
         keelson::build_once(root)?;
@@ -204,81 +215,29 @@ fn clippy(run: &Run<'_>) -> Result<Vec<StepResult>> {
     })
 }
 
-/// Common arguments of nextest and `cargo test`. Examples are benchmark programs, which clippy checks.
-const TESTS: [&str; 5] = ["--locked", "--workspace", "--lib", "--bins", "--tests"];
-
-/// Compiling gets a separate line: its time depends on what was compiled before, the tests' time does not.
-fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    let root = &run.workspace.root;
-    let nextest = has_cargo_plugin(root, "nextest");
-    let began = Instant::now();
-    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
-    let compiled = judge(&show(&mut cargo(root, &[runner, &["--no-run"], &TESTS].concat()))?);
-    let mut build = StepResult::new("tests: compile", compiled);
-    build.took = Some(began.elapsed());
-    if build.failed() {
-        return Ok(vec![build]);
-    }
-    let began = Instant::now();
-    let mut command = cargo(root, &[runner, &["--no-fail-fast"], &TESTS].concat());
-    if nextest {
-        command.args(["--test-threads", &test_threads().to_string()]);
-    }
-    let ended = show(&mut command)?;
-    let mut result = StepResult::new("tests", judge(&ended));
-    if nextest {
-        read_report(run.workspace, &mut result)?;
-    } else {
-        result.state = with_remark(result.state, "no cargo-nextest here: skips and times are not known");
-    }
-    // Neither runs documentation examples. Cargo recompiles much of the workspace with other features for them, so
-    // this is skipped without any.
-    if ended.success && examples::are_in(run.workspace)? {
-        result.state = judge(&show(&mut cargo(root, &["test", "--locked", "--workspace", "--doc"]))?);
-    }
-    result.took = Some(began.elapsed());
-    Ok(vec![build, result])
+fn manual(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    beside(run, MANUAL, || one(MANUAL, shown_above(manual::is_current(&run.workspace.root)?)))
 }
 
-/// Three per processor: tests wait for more than half of their time.
-fn test_threads() -> usize {
-    3 * std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn with_remark(state: State, remark: &str) -> State {
-    match state {
-        State::Passed(_) => State::Passed(remark.to_owned()),
-        other => other,
-    }
-}
-
-/// Adds times, and the tests that skipped themselves, from nextest's report.
-fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
-    let path = target_folder(&workspace.root).join(junit::FILE);
-    let xml = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let ran = junit::read(&xml, &result.name)?;
-    if ran.tests.is_empty() && !result.failed() {
-        result.state = State::Failed("no test ran".to_owned());
-    }
-    if !ran.failed.is_empty() {
-        result.state = State::Failed(ran.failed.join(", "));
-    }
-    result.timed = ran.tests;
-    result.skipped = ran.skipped;
-    Ok(())
+/// In each CI run: rustdoc takes as long as all other checks of the sources together.
+fn docs_parts(run: &Run<'_>) -> Result<Vec<Part>> {
+    let kind = if run.size == Size::Ci { Kind::Always } else { Kind::Long };
+    Ok(vec![Part::new(format!("{DOCS}/all"), kind)])
 }
 
 fn docs(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    let root = &run.workspace.root;
-    let shown =
-        |holds| if holds { State::Passed(String::new()) } else { State::Failed("shown above".into()) };
     beside(run, DOCS, || {
-        let rustdoc = shown(api_docs::build(run.workspace)?);
-        let manual = shown(manual::is_current(root)?);
-        let book = shown(book::check(root)?);
-        let lines = [("rustdoc", rustdoc), ("manual", manual), ("book", book)];
-        Ok(lines.map(|(name, state)| StepResult::new(format!("{DOCS}: {name}"), state)).into())
+        selected(run, DOCS, |_| {
+            let rustdoc = shown_above(api_docs::build(run.workspace)?);
+            let book = shown_above(book::check(&run.workspace.root)?);
+            let lines = [("rustdoc", rustdoc), ("book", book)];
+            Ok(lines.map(|(name, state)| StepResult::new(format!("{DOCS}: {name}"), state)).into())
+        })
     })
+}
+
+fn shown_above(holds: bool) -> State {
+    if holds { State::Passed(String::new()) } else { State::Failed("shown above".into()) }
 }
 
 fn allowed(run: &Run<'_>) -> Result<Vec<StepResult>> {
