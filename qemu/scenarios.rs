@@ -21,6 +21,7 @@ mod network;
 mod platforms;
 mod power;
 mod provisioning;
+mod proxy_pattern;
 pub(crate) mod row;
 pub(crate) mod server;
 mod tutorials;
@@ -72,6 +73,7 @@ pub static ALL: &[Scenario] = &[
     flannel::DOCKER,
     kv::KEYS,
     kv::MOVES,
+    proxy_pattern::HAPROXY,
     kv::LEADER_DIES,
     kv::TLS,
     kv_recovery::RESTORE,

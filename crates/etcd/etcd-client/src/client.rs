@@ -9,10 +9,20 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::config::{Config, Order, SlowReport};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{Attempt, Error, Reason};
 use crate::tls::TlsError;
 use crate::transport::{Call, Reply, Transport};
+
+/// Why no client was created from settings.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
+pub enum OpenError {
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
 /// Cheap to clone; clones share endpoints and connections.
 #[derive(Clone)]

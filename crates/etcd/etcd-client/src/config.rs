@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointError};
 use crate::limits;
 use crate::tls::TlsFiles;
 
@@ -130,5 +130,13 @@ impl Config {
             slow: None,
             dial: None,
         }
+    }
+
+    /// As [`Self::new`], of URLs in text.
+    ///
+    /// # Errors
+    /// One is malformed.
+    pub fn of_urls(urls: &[String]) -> Result<Config, EndpointError> {
+        urls.iter().map(|url| url.parse()).collect::<Result<_, _>>().map(Config::new)
     }
 }

@@ -142,6 +142,17 @@ impl Error {
             _ => &[],
         }
     }
+
+    /// The message, and the error of each endpoint where all failed: `MESSAGE; error #0: ATTEMPT; ...`.
+    pub fn with_attempts(&self) -> String {
+        let mut text = self.to_string();
+        if let Error::Unavailable { attempts } | Error::Deadline { attempts } = self {
+            for (number, attempt) in attempts.iter().enumerate() {
+                text.push_str(&format!("; error #{number}: {attempt}"));
+            }
+        }
+        text
+    }
 }
 
 /// The message of an I/O error in Go's form: lower case, without the number.

@@ -25,7 +25,7 @@ pub use api::cluster::{Health, LeaderStatistics, SelfStatistics, StoreStatistics
 pub use api::event::{Event, Node, Response};
 pub use api::keys::{DeleteOptions, GetOptions, PrevExist, SetOptions};
 pub use api::members::Member;
-pub use client::Client;
+pub use client::{Client, OpenError};
 pub use config::{Config, Credentials, Dial, DialFuture, Order, SlowReport, Trace, TracedRequest};
 pub use connection::Connector;
 pub use endpoint::{Endpoint, EndpointError};

@@ -7,6 +7,7 @@ mod api_docs;
 mod bench;
 mod cargo_build;
 mod command;
+mod debian_packages;
 mod fix_all;
 mod fuzz;
 mod interrupt;

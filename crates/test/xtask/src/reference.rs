@@ -2,13 +2,12 @@
 //!
 //! They are never installed: the package would start a server on the host.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::command::{require_success, show, target_folder};
+use crate::command::target_folder;
+use crate::debian_packages;
 
 const PACKAGES: [&str; 2] = ["etcd-server", "etcd-client"];
 
@@ -32,7 +31,7 @@ impl Reference {
         if let Some(found) = Self::below(Path::new("/")).or_else(|| Self::below(folder)) {
             return Ok(found);
         }
-        fetch(folder).context("Debian's etcd cannot be fetched")?;
+        debian_packages::unpack(&PACKAGES, folder).context("Debian's etcd cannot be fetched")?;
         Self::below(folder).context("Debian's packages brought no /usr/bin/etcd and etcdctl")
     }
 
@@ -42,39 +41,10 @@ impl Reference {
     }
 }
 
-fn fetch(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let download = || show(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(folder));
-    if !download()?.success {
-        // The host's package lists may be outdated or missing.
-        update()?;
-        require_success(download()?).context("apt-get download")?;
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
-        if path.extension().is_some_and(|end| end == "deb") {
-            require_success(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
-                .with_context(|| format!("cannot unpack {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn update() -> Result<()> {
-    let mut command = Command::new("apt-get");
-    if !nix::unistd::geteuid().is_root() {
-        command = Command::new("sudo");
-        command.args(["--non-interactive", "apt-get"]);
-    }
-    let ended = show(command.args(["--quiet", "update"]))?;
-    if !ended.success {
-        bail!("apt-get update did not succeed");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

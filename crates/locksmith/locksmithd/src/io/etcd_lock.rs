@@ -1,7 +1,7 @@
 //! The reboot lock in etcd.
 
 use etcd_client::{
-    Client, Config, Credentials, Endpoint, Error, GetOptions, Order, PrevExist, SetOptions, SlowReport,
+    Client, Config, Credentials, Error, GetOptions, OpenError, Order, PrevExist, SetOptions, SlowReport,
     TlsFiles, Trace,
 };
 use locksmith_core::{
@@ -20,33 +20,14 @@ pub struct EtcdLock {
 }
 
 #[derive(Debug, Error)]
-pub enum OpenError {
-    #[error("{0}")]
-    Endpoint(#[from] etcd_client::EndpointError),
-    #[error("{0}")]
-    Tls(#[from] etcd_client::TlsError),
-}
-
-#[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("{}", with_attempts(.0))]
+    #[error("{}", .0.with_attempts())]
     Etcd(#[from] Error),
     /// The semaphore refuses the operation.
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("{key}: {error}")]
     Value { key: String, error: SemaphoreError },
-}
-
-/// Appends the error of each endpoint, as Go's client does.
-fn with_attempts(error: &Error) -> String {
-    let mut text = error.to_string();
-    if let Error::Unavailable { attempts } | Error::Deadline { attempts } = error {
-        for (number, attempt) in attempts.iter().enumerate() {
-            text.push_str(&format!("; error #{number}: {attempt}"));
-        }
-    }
-    text
 }
 
 impl EtcdLock {
@@ -56,8 +37,7 @@ impl EtcdLock {
         trace: Option<Trace>,
         slow: Option<SlowReport>,
     ) -> Result<Self, OpenError> {
-        let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
-        let mut config = Config::new(endpoints?);
+        let mut config = Config::of_urls(&store.endpoints)?;
         config.order = Order::Configured;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Config, Credentials, Endpoint, Error, GetOptions, Node, Order, Response, SetOptions, TlsFiles,
+    Client, Config, Credentials, Error, GetOptions, Node, OpenError, Order, Response, SetOptions, TlsFiles,
     WatchOptions, Watcher,
 };
 use flannel_core::{
@@ -23,16 +23,8 @@ pub struct LeaseStore {
 }
 
 #[derive(Debug, Error)]
-pub enum OpenError {
-    #[error("{0}")]
-    Endpoint(#[from] etcd_client::EndpointError),
-    #[error("{0}")]
-    Tls(#[from] etcd_client::TlsError),
-}
-
-#[derive(Debug, Error)]
 pub enum FetchError {
-    #[error("{}", with_attempts(.0))]
+    #[error("{}", .0.with_attempts())]
     Etcd(#[from] Error),
     #[error("{key}: {error}")]
     Config { key: String, error: ConfigError },
@@ -44,16 +36,8 @@ pub enum FetchError {
 
 /// A failed request with the error of each endpoint.
 #[derive(Debug, Error)]
-#[error("{}", with_attempts(.0))]
+#[error("{}", .0.with_attempts())]
 pub struct RequestError(#[from] pub Error);
-
-fn with_attempts(error: &Error) -> String {
-    let mut text = error.to_string();
-    for (number, attempt) in error.attempts().iter().enumerate() {
-        text.push_str(&format!("; error #{number}: {attempt}"));
-    }
-    text
-}
 
 /// What a key has.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,9 +90,7 @@ pub enum Written {
 impl LeaseStore {
     /// Does not connect yet.
     pub fn open(settings: &StoreSettings) -> Result<LeaseStore, OpenError> {
-        let endpoints: Result<Vec<Endpoint>, _> =
-            settings.endpoints.iter().map(|text| text.parse()).collect();
-        let mut config = Config::new(endpoints?);
+        let mut config = Config::of_urls(&settings.endpoints)?;
         config.order = Order::Configured;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;

@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::parts::{Part, Scenario, of_scenarios};
+use super::plan::{self, Costs};
 use super::result::{Skip, State, StepResult, Timed};
 use super::run::{Run, Selected};
 use crate::command::{require_success, show_and_read, target_folder};
+use crate::debian_packages;
 use crate::keelson;
 use crate::reference::Reference;
 use crate::root_access::RootAccess;
@@ -66,7 +68,10 @@ fn list(root: &Path) -> Result<Vec<Scenario>> {
 
 /// Runs the selected scenarios; no result if none is selected.
 pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Result<Vec<StepResult>> {
-    let Selected { names, skipped } = selected;
+    let Selected { mut names, skipped } = selected;
+    if back_end == "nspawn" {
+        longest_first(&mut names, step, &run.costs);
+    }
     if names.is_empty() && skipped.is_empty() {
         return Ok(Vec::new());
     }
@@ -77,6 +82,14 @@ pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Res
     };
     result.skipped.extend(skipped);
     Ok(vec![result])
+}
+
+/// Of concurrent scenarios, a long one that started last would run alone.
+fn longest_first(names: &mut [String], step: &str, costs: &Costs) {
+    names.sort_by(|one, other| {
+        let [one, other] = [one, other].map(|name| plan::cost(costs, &format!("{step}/{name}")));
+        other.total_cmp(&one)
+    });
 }
 
 /// Runs some scenarios on nspawn nodes with the released programs.
@@ -92,14 +105,12 @@ fn run_named(
     profile: &str,
 ) -> Result<StepResult> {
     let root = &run.workspace.root;
-    // Without Debian's etcd, the scenario that needs it reports that.
-    let reference = Reference::of_target(root).ok().map(|reference| reference.etcd);
-    let reference = reference.as_deref().map(|etcd| (Reference::VARIABLE, etcd));
+    let programs = programs_of_debian(root, names);
     let mut command = if back_end == "nspawn" && RootAccess::of_this_process() == RootAccess::Sudo {
-        by_sudo(root, profile, reference)?
+        by_sudo(root, profile, &programs)?
     } else {
         let mut command = keelson::command(root)?;
-        command.args(["--json", "test", "--profile", profile]).envs(reference);
+        command.args(["--json", "test", "--profile", profile]).envs(programs);
         command
     };
     command.args(["--on", back_end, "--jobs", jobs(back_end)]);
@@ -114,9 +125,20 @@ fn run_named(
     Ok(result)
 }
 
+/// Variables that name Debian's programs to the scenarios that need them. Without one, its scenario reports that.
+fn programs_of_debian(root: &Path, names: &[String]) -> Vec<(&'static str, PathBuf)> {
+    let etcd = Reference::of_target(root).map(|reference| (Reference::VARIABLE, reference.etcd));
+    let haproxy = names
+        .iter()
+        .any(|name| name == "haproxy")
+        .then(|| debian_packages::haproxy(root).map(|folder| (debian_packages::HAPROXY, folder)));
+    let found = [Some(etcd), haproxy].into_iter().flatten();
+    found.filter_map(|found| found.inspect_err(|error| eprintln!("warning: {error:#}")).ok()).collect()
+}
+
 /// `keelson test` as root. This process builds the image, since root would leave files in the checkout that its
 /// owner cannot write; root unpacks it with its owners in a separate folder.
-fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Result<Command> {
+fn by_sudo(root: &Path, profile: &str, programs: &[(&str, PathBuf)]) -> Result<Command> {
     let out = target_folder(root).join("verify/image");
     let mut build = keelson::command(root)?;
     build.args(["--json", "image", "build", "--profile", profile, "--format", "raw", "--out"]).arg(&out);
@@ -125,8 +147,8 @@ fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Resu
         serde_json::from_str(&built.stdout).context("keelson image build --json printed something else")?;
     let image = built.files.first().context("keelson image build wrote no file")?;
     let state = PathBuf::from(format!("/var/tmp/keelson-verify-{}", nix::unistd::geteuid()));
-    let variables: Vec<(&str, &Path)> =
-        [("KEELSON_STATE_DIR", &*state)].into_iter().chain(reference).collect();
+    let programs = programs.iter().map(|(name, path)| (*name, path.as_path()));
+    let variables: Vec<(&str, &Path)> = programs.chain([("KEELSON_STATE_DIR", &*state)]).collect();
     let mut command = RootAccess::Sudo.command(&keelson::build_once(root)?, &variables);
     command.current_dir(root).args(["--json", "test", "--image"]).arg(&image.path);
     Ok(command)
@@ -180,6 +202,14 @@ mod tests {
     fn check(success: bool, stdout: &str, expected: State, not_run: usize) {
         let result = judge("scenarios", success, Some(i32::from(!success)), stdout).unwrap();
         assert_eq!((result.state.clone(), result.not_run().len()), (expected, not_run));
+    }
+
+    #[test]
+    fn long_scenarios_start_first() {
+        let costs = [("s/short".to_owned(), 2.0), ("s/long".to_owned(), 60.0)].into();
+        let mut names = ["short", "long"].map(str::to_owned);
+        longest_first(&mut names, "s", &costs);
+        assert_eq!(names, ["long", "short"]);
     }
 
     #[test]
