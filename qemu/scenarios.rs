@@ -21,6 +21,7 @@ mod network;
 mod platforms;
 mod power;
 mod provisioning;
+mod rkt;
 pub(crate) mod row;
 pub(crate) mod server;
 mod tutorials;
@@ -70,6 +71,7 @@ pub static ALL: &[Scenario] = &[
     flannel::UDP,
     flannel::WIREGUARD,
     flannel::DOCKER,
+    rkt::RKT,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,
