@@ -22,6 +22,7 @@ mod platforms;
 mod power;
 mod provisioning;
 mod proxy_pattern;
+mod rkt;
 pub(crate) mod row;
 pub(crate) mod server;
 mod tutorials;
@@ -71,6 +72,7 @@ pub static ALL: &[Scenario] = &[
     flannel::UDP,
     flannel::WIREGUARD,
     flannel::DOCKER,
+    rkt::RKT,
     kv::KEYS,
     kv::MOVES,
     proxy_pattern::HAPROXY,

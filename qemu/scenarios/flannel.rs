@@ -68,10 +68,10 @@ const USER_DATA: &str = include_str!("../user-data/flannel.yaml");
 const WITHOUT_CONFIGURATION: &str = include_str!("../user-data/flannel-without-configuration.yaml");
 
 /// Not enabled: a boot would wait for it, and it might start before cloud-config writes its settings.
-const START: &str = "sudo systemctl start --no-block flanneld.service";
+pub(super) const START: &str = "sudo systemctl start --no-block flanneld.service";
 
 /// What differs between backends.
-struct Backend {
+pub(super) struct Backend {
     /// `Type` of the configuration.
     kind: &'static str,
     /// flanneld's device.
@@ -82,7 +82,8 @@ struct Backend {
     in_kernel: bool,
 }
 
-const VXLAN: Backend = Backend { kind: "vxlan", device: Some("flannel.1"), mtu: 1450, in_kernel: true };
+pub(super) const VXLAN: Backend =
+    Backend { kind: "vxlan", device: Some("flannel.1"), mtu: 1450, in_kernel: true };
 
 /// Limit for the first lease: the store's cluster forms meanwhile.
 const LEASED: Duration = Duration::from_secs(300);
@@ -151,7 +152,7 @@ fn lease<'a>(machine: Machine<'a>, backend: &Backend) -> Result<Host<'a>, Failur
 }
 
 /// Waits for the lease of a machine, and compares its files; returns the first three bytes of its addresses.
-fn subnet(machine: &Machine<'_>, backend: &Backend) -> Result<String, Failure> {
+pub(super) fn subnet(machine: &Machine<'_>, backend: &Backend) -> Result<String, Failure> {
     let mtu = backend.mtu;
     machine.wait_for_unit("flanneld.service", LEASED)?;
     let file = machine.read("/run/flannel/subnet.env")?;

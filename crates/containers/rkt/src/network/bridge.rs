@@ -25,7 +25,7 @@ pub async fn ensure(devices: &Devices, subnet: &Subnet) -> anyhow::Result<u32> {
     let bridge = match listed.into_iter().find(|device| device.name == name) {
         Some(device) if device.kind == Some(InfoKind::Bridge) => device,
         Some(_) => bail!("interface {name} is no bridge; pods need the name for the network {}", subnet.name),
-        None => devices.create_bridge(name).await?,
+        None => devices.create_bridge(name, subnet.gateway).await?,
     };
     if !is_of(&bridge) {
         devices.add_address(&bridge, wanted).await?;

@@ -61,8 +61,9 @@ impl Devices {
         Ok(devices.filter(|device| device.kind == Some(InfoKind::Veth)).map(|device| device.name).collect())
     }
 
-    pub async fn create_bridge(&self, name: &str) -> anyhow::Result<Device> {
-        let request = creation(name, InfoKind::Bridge, None);
+    pub async fn create_bridge(&self, name: &str, gateway: Ipv4Addr) -> anyhow::Result<Device> {
+        let mut request = creation(name, InfoKind::Bridge, None);
+        request.attributes.push(LinkAttribute::Address(hardware_address(gateway)));
         match self.route.acknowledge(RouteNetlinkMessage::NewLink(request), NLM_F_CREATE | NLM_F_EXCL).await {
             Err(error) if error.is(Errno::EEXIST) => (),
             created => created.with_context(|| format!("cannot create bridge {name}"))?,
@@ -70,13 +71,21 @@ impl Devices {
         self.named(name).await
     }
 
-    /// A pair of interfaces: one in the bridge, the other [`INSIDE`] the namespace of a process.
-    pub async fn create_pair(&self, name: &str, bridge: u32, mtu: u32, pid: i32) -> anyhow::Result<()> {
+    /// A pair of interfaces: one in the bridge, the other [`INSIDE`] the namespace of a process, for the address `own`.
+    pub async fn create_pair(
+        &self,
+        name: &str,
+        bridge: u32,
+        mtu: u32,
+        pid: i32,
+        own: Ipv4Addr,
+    ) -> anyhow::Result<()> {
         let pid = u32::try_from(pid).context("process ID")?;
         let mut peer = LinkMessage::default();
         peer.attributes = vec![
             LinkAttribute::IfName(INSIDE.to_owned()),
             LinkAttribute::Mtu(mtu),
+            LinkAttribute::Address(hardware_address(own)),
             LinkAttribute::NetNsPid(pid),
         ];
         let mut request = creation(name, InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer))));
@@ -152,6 +161,14 @@ impl Devices {
             None => bail!("interface {name} was removed by another program"),
         }
     }
+}
+
+/// The hardware address of an IPv4 address. Neighbors find the next pod with that address immediately, whatever they
+/// remember. A bridge without one of its own takes those of its ports, and udev assigns another when it sees the bridge:
+/// each change makes the gateway unreachable for pods that remember the former.
+fn hardware_address(address: Ipv4Addr) -> Vec<u8> {
+    // Locally administered; the prefix of CNI's bridges.
+    [&[0x0a, 0x58], &address.octets()[..]].concat()
 }
 
 fn creation(name: &str, kind: InfoKind, data: Option<InfoData>) -> LinkMessage {

@@ -63,7 +63,7 @@ async fn connect(
     remove_stale(pods, &devices, &nftables).await?;
     let bridge = bridge::ensure(&devices, subnet).await?;
     docker::permit_forwarding(&nftables, subnet.bridge).await?;
-    devices.create_pair(&interface(&manifest.uuid), bridge, subnet.mtu, pid).await?;
+    devices.create_pair(&interface(&manifest.uuid), bridge, subnet.mtu, pid, own).await?;
     let inside = namespace::devices(pid)?;
     inside.set_loopback_up().await?;
     let address = Ipv4Net::new(own, subnet.prefix).context("the pod's address")?;

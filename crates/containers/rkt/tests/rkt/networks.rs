@@ -123,3 +123,17 @@ fn flannels_subnet() {
     let printed = run();
     assert!(printed.code == Some(0) && printed.stdout.contains("10.1.34.2/24"), "{printed:?}");
 }
+
+/// What remembers the hardware address of a pod or of the gateway reaches the next one with its address.
+#[test]
+fn hardware_addresses_follow_from_addresses() {
+    let Some(lab) = Lab::with_network("hardware_addresses_follow_from_addresses") else { return };
+    for expected in ["172.16.28.2 0a:58:ac:10:1c:02", "172.16.28.2 0a:58:ac:10:1c:02"] {
+        let script = "ping -c 1 -W 2 172.16.28.1 >/dev/null; ip -o -4 address show dev eth0 | grep -o '172.*/'; \
+                      cat /sys/class/net/eth0/address; ip neigh";
+        let printed = in_pod(&lab, "--net=default", script);
+        let own = printed.stdout.replace("/\n", " ");
+        assert!(own.starts_with(expected), "{printed:?}");
+        assert!(own.contains("172.16.28.1 dev eth0 lladdr 0a:58:ac:10:1c:01"), "{printed:?}");
+    }
+}

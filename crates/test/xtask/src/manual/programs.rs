@@ -17,7 +17,7 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 27] = [
+pub const PROGRAMS: [Program; 28] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-install", "coreos-install", 8, "install the system to a disk"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
@@ -51,6 +51,7 @@ pub const PROGRAMS: [Program; 27] = [
     program("locksmithctl", "locksmithd", 1, "command-line client of the reboot lock"),
     program("locksmithd", "locksmithd", 8, "reboot coordinator"),
     program("mk-docker-opts.sh", "flanneld", 8, "write Docker's options for the subnet of flannel"),
+    program("rkt", "rkt", 1, "run containers without a daemon"),
     program("update-agent", "update-agent", 8, "status, slots and manual updates of a machine"),
     program("update_engine", "update-agent", 8, "update daemon"),
     program("update_engine_client", "update-agent", 1, "command-line client of the update daemon"),

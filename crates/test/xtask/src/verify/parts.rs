@@ -57,11 +57,12 @@ const FLANNEL: &[&str] = &[
     "qemu/user-data/flannel",
     "qemu/user-data/flannel-without-configuration",
 ];
+const RKT: &[&str] = &["qemu/scenarios/rkt", "units/usr/lib/systemd/system/rkt-gc"];
 const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 11] = [
+const AREAS: [(&str, Area); 12] = [
     (
         "update",
         Area {
@@ -124,6 +125,7 @@ const AREAS: [(&str, Area); 11] = [
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
     ("flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
     ("docker-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
+    ("rkt", Area { packages: &["rkt"], paths: RKT, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
     (
         "attack",
