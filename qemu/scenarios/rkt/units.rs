@@ -15,7 +15,7 @@ const DOCKER_STARTED: Duration = Duration::from_secs(600);
 /// fleetctl exits long before.
 const FLEETCTL: &str = "fleetctl --request-timeout=60";
 /// Settings of an operator that rkt's interfaces do not get.
-const BRIDGES: &[u8] = b"[Match]\nKind=bridge veth\n[Network]\nDHCP=yes\n";
+const BRIDGES: &[u8] = b"[Match]\nName=rkt*\n[Network]\nDHCP=yes\n";
 /// networkd sees a new device after udev.
 const UNMANAGED: &str = "links=$(networkctl list --no-legend --no-pager 'rkt*'); echo \"$links\"; \
     test $(echo \"$links\" | wc -l) -ge 3 && ! echo \"$links\" | grep -v unmanaged";
@@ -218,7 +218,8 @@ pub fn rebooted(web: &Web<'_>, members: &[Member<'_>; NODES]) -> Result<(), Fail
 /// Stopped units have succeeded, and their pods can be removed.
 pub fn stopped(webs: [&Web<'_>; 2]) -> Result<(), Failure> {
     let client = webs[0].machine();
-    client.succeed(&format!("{FLEETCTL} stop web@1.service web@2.service"))?;
+    // A machine has just returned: etcd may still elect a leader.
+    client.wait_until_succeeds(&format!("{FLEETCTL} stop web@1.service web@2.service"), SOON)?;
     for web in webs {
         let machine = web.machine();
         machine.wait_until_fails(&format!("systemctl is-active {}", web.unit), SOON)?;
