@@ -166,7 +166,7 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
-/// The tests, beside which [`BESIDE`] compile: they leave a part of the processors idle.
+/// The tests, beside which [`BESIDE`] compile at idle priority.
 fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let (compiled, tests) = test_run::compile(run.workspace)?;
     let Some(tests) = tests else { return Ok(vec![compiled]) };
