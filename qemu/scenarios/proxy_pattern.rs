@@ -7,7 +7,7 @@ use std::process::Command;
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::fleet::cluster::{Member, form_with, impatient, put};
+use super::fleet::cluster::{FLEETCTL, form_with, impatient, member_of, put};
 use super::kv::{NODES, SOON};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
@@ -100,7 +100,7 @@ fn haproxy(context: &Context<'_>) -> Result<(), Failure> {
 
 /// Starts units and their sidekicks with this machine's fleetctl.
 fn start(client: &Machine<'_>, units: &str) -> Result<(), Failure> {
-    client.succeed(&format!("fleetctl --request-timeout=60 start {units}"))?;
+    client.succeed(&format!("{FLEETCTL} start {units}"))?;
     Ok(())
 }
 
@@ -111,18 +111,6 @@ fn answer(proxy: &Machine<'_>, number: usize) -> Result<(), Failure> {
     );
     proxy.wait_until_succeeds(&check, SOON)?;
     Ok(())
-}
-
-/// The machine that runs a unit.
-fn member_of<'a, 'm>(
-    client: &Machine<'_>,
-    members: &'m [Member<'a>],
-    unit: &str,
-) -> Result<&'m Member<'a>, Failure> {
-    let list = "fleetctl list-units --full --no-legend --fields=unit,machine";
-    let listed = client.succeed(&format!("{list} | grep '^{unit}'"))?;
-    let found = members.iter().find(|member| listed.contains(&member.id));
-    found.ok_or_else(|| Failure::Expected(format!("the machine of {unit}; seen: {listed}")))
 }
 
 /// Copies programs, libraries and scripts into the shared folder.

@@ -1,10 +1,9 @@
 //! Docker on flannel's subnets.
 
-use std::time::Duration;
-
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
+use super::super::fleet::docker::STARTED as DOCKER_STARTED;
 use super::super::kv::{NODES, SOON};
 use super::{USER_DATA, VXLAN, subnet};
 use crate::failure::{Failure, expect};
@@ -20,9 +19,6 @@ pub const DOCKER: Scenario = Scenario {
     run: docker,
     ..DEFAULTS
 };
-
-/// Limit for Docker's first start on an emulated machine.
-const DOCKER_STARTED: Duration = Duration::from_secs(600);
 
 fn docker(context: &Context<'_>) -> Result<(), Failure> {
     context.boot()?;

@@ -13,6 +13,9 @@ use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
 use crate::scenario::Context;
 
+/// An emulated machine on a busy host may need longer than the default three seconds.
+pub const FLEETCTL: &str = "fleetctl --request-timeout=60";
+
 /// A machine of the cluster.
 pub struct Member<'a> {
     pub machine: Machine<'a>,
@@ -171,15 +174,25 @@ pub fn put(machine: &Machine<'_>, name: &str, text: &str) -> Result<(), Failure>
     Ok(machine.write(&format!("/home/core/{name}"), text.as_bytes())?)
 }
 
+/// The machine that runs a unit.
+pub fn member_of<'a, 'm>(
+    queried: &Machine<'_>,
+    members: &'m [Member<'a>],
+    unit: &str,
+) -> Result<&'m Member<'a>, Failure> {
+    let list = "fleetctl list-units --full --no-legend --fields=unit,machine";
+    let listed = queried.succeed(&format!("{list} | grep '^{unit}'"))?;
+    let found = members.iter().find(|member| listed.contains(&member.id));
+    found.ok_or_else(|| Failure::Expected(format!("the machine of {unit}; seen: {listed}")))
+}
+
 /// Starts units one after the other, and checks their machines.
 pub fn start_each(queried: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result<(), Failure> {
     let units: Vec<_> = wanted.iter().map(|(unit, _)| *unit).collect();
     let lines = wanted
         .iter()
         .map(|(unit, member)| format!("Unit {unit}.service launched on {}\n", member.location()));
-    // An emulated machine on a busy host may need longer than the default three seconds.
-    let start = "fleetctl --request-timeout=60 start $unit";
-    let each = format!("for unit in {}; do {start} || exit 1; done", units.join(" "));
+    let each = format!("for unit in {}; do {FLEETCTL} start $unit || exit 1; done", units.join(" "));
     expect_output(queried, &each, &lines.collect::<String>())
 }
 

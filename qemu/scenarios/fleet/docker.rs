@@ -20,7 +20,7 @@ pub const DOCKER: Scenario = Scenario {
 };
 
 /// Limit for Docker's first start on an emulated machine.
-const STARTED: Duration = Duration::from_secs(600);
+pub const STARTED: Duration = Duration::from_secs(600);
 
 fn docker(context: &Context<'_>) -> Result<(), Failure> {
     let members = form(context)?;

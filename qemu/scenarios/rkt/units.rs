@@ -1,19 +1,14 @@
 //! Pods as units of fleet.
 
-use std::time::Duration;
-
 use machines::machine::Machine;
 
 use super::super::flannel;
-use super::super::fleet::cluster::{Member, put, wait_for_machines, with_agent};
+use super::super::fleet::cluster::{FLEETCTL, Member, member_of, put, wait_for_machines, with_agent};
+use super::super::fleet::docker::STARTED as DOCKER_STARTED;
 use super::super::kv::{FORMED, NODES, SOON, expect_output};
 use super::images::state;
 use crate::failure::{Failure, expect};
 
-/// Limit for Docker's first start on an emulated machine.
-const DOCKER_STARTED: Duration = Duration::from_secs(600);
-/// fleetctl exits long before.
-const FLEETCTL: &str = "fleetctl --request-timeout=60";
 /// Settings of an operator that rkt's interfaces do not get.
 const BRIDGES: &[u8] = b"[Match]\nName=rkt*\n[Network]\nDHCP=yes\n";
 /// networkd sees a new device after udev.
@@ -85,14 +80,13 @@ pub fn start<'a>(members: &'a [Member<'a>; NODES], has_limits: bool) -> Result<[
     let running =
         "test $(fleetctl list-units --no-legend --fields=active,sub | grep -c 'active.running') = 2";
     client.machine.wait_until_succeeds(running, SOON)?;
-    let listed = client.machine.succeed("fleetctl list-units --full --no-legend --fields=unit,machine")?;
-    let find = |unit: &'static str| {
-        let line = listed.lines().find(|line| line.starts_with(unit)).unwrap_or_default();
-        let member = members.iter().find(|member| line.contains(&member.id));
-        observe(member.ok_or_else(|| Failure::Expected(format!("expected {unit}; seen: {listed}")))?, unit)
-    };
+    let find = |unit: &'static str| observe(member_of(&client.machine, members, unit)?, unit);
     let (one, two) = (find("web@1.service")?, find("web@2.service")?);
-    expect(one.member.id != last.id && two.member.id == last.id, "two machines", &listed)?;
+    expect(
+        one.id() != last.id && two.id() == last.id,
+        "two machines",
+        &format!("{} {}", one.id(), two.id()),
+    )?;
     Ok([one, two])
 }
 

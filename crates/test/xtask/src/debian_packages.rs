@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{require_success, show, show_and_read, target_folder};
+use crate::command::{Ended, require_success, show, show_and_read, target_folder};
 
 /// Passes the folder of [`haproxy`] to the scenario of that name.
 pub const HAPROXY: &str = "KEELSON_HAPROXY";
@@ -26,9 +26,9 @@ const DEPENDENCIES: [&str; 8] = [
 pub fn haproxy(root: &Path) -> Result<PathBuf> {
     let folder = target_folder(root).join("scenarios/haproxy");
     if !folder.join("usr/sbin/haproxy").is_file() {
-        let mut query = Command::new("apt-cache");
-        query.arg("depends").args(DEPENDENCIES).arg("haproxy");
-        let listed = require_success(show_and_read(&mut query)?).context("apt-cache depends haproxy")?;
+        let query =
+            || show_and_read(Command::new("apt-cache").arg("depends").args(DEPENDENCIES).arg("haproxy"));
+        let listed = with_lists(query).context("apt-cache depends haproxy")?;
         let mut packages = vec!["haproxy", "busybox-static"];
         packages.extend(libraries(&listed.stdout));
         unpack(&packages, &folder).context("Debian's haproxy cannot be fetched")?;
@@ -41,23 +41,33 @@ fn libraries(listed: &str) -> impl Iterator<Item = &str> {
     listed.lines().filter(|line| line.starts_with("lib"))
 }
 
-/// Downloads packages into `folder` and unpacks them there.
+/// Downloads packages and unpacks them into `folder`, which exists only complete.
 pub fn unpack(packages: &[&str], folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let download = || show(Command::new("apt-get").arg("download").args(packages).current_dir(folder));
-    if !download()?.success {
-        // The host's package lists may be outdated or missing.
-        update()?;
-        require_success(download()?).context("apt-get download")?;
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
+    let partial = folder.with_added_extension("part");
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    with_lists(|| show(Command::new("apt-get").arg("download").args(packages).current_dir(&partial)))
+        .context("apt-get download")?;
+    for entry in fs::read_dir(&partial).with_context(|| format!("cannot list {}", partial.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", partial.display()))?.path();
         if path.extension().is_some_and(|end| end == "deb") {
-            require_success(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
+            require_success(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(&partial))?)
                 .with_context(|| format!("cannot unpack {}", path.display()))?;
         }
     }
-    Ok(())
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    fs::rename(&partial, folder).with_context(|| format!("cannot rename {}", partial.display()))
+}
+
+/// Runs an apt command; if it fails, once more with new package lists, which may be outdated or missing.
+fn with_lists(command: impl Fn() -> Result<Ended>) -> Result<Ended> {
+    let ended = command()?;
+    if ended.success {
+        return Ok(ended);
+    }
+    update()?;
+    require_success(command()?)
 }
 
 fn update() -> Result<()> {

@@ -219,7 +219,7 @@ fn manual(run: &Run<'_>) -> Result<Vec<StepResult>> {
     beside(run, MANUAL, || one(MANUAL, shown_above(manual::is_current(&run.workspace.root)?)))
 }
 
-/// In each CI run: rustdoc takes as long as all other checks of the sources together.
+/// In each CI run: rustdoc compiles the workspace once more.
 fn docs_parts(run: &Run<'_>) -> Result<Vec<Part>> {
     let kind = if run.size == Size::Ci { Kind::Always } else { Kind::Long };
     Ok(vec![Part::new(format!("{DOCS}/all"), kind)])
