@@ -123,11 +123,15 @@ fn a_killed_member_shows_again_without_the_others_what_it_showed() {
     let mut cluster = must(Cluster::start(&plan(3, "--snapshot-count 1000")));
     let ledger = Ledger::start(&cluster.addresses(), 4);
     must(ledger.wait_for(SOME * 5, RECOVERY));
+    must(cluster.kill(2));
+    // Both others have these writes in their logs. A member that showed what was in no log of its own when it was killed may
+    // not serve alone.
+    must(ledger.wait_for(SOME, RECOVERY));
+    must(ledger.finish());
     let before = shown(&cluster, 0).unwrap();
-    for number in [0, 1, 2] {
+    for number in [0, 1] {
         must(cluster.kill(number));
     }
-    drop(ledger);
     must(cluster.run(0));
     let started = Instant::now();
     let after = loop {
