@@ -29,7 +29,7 @@ pub use manifest::{App, Dns, HostsEntry, PodManifest};
 pub use network::{NetworkError, NetworkMode, PortForward, Protocol};
 pub use quantity::{QuantityError, parse_cpu, parse_memory};
 pub use request_error::RequestError;
-pub use resolve::{Accounts, ResolveError, resolve};
+pub use resolve::{Accounts, AppImage, PodEnvironment, ResolveError, resolve};
 pub use run_args::{AppRequest, PodRequest, parse};
 pub use spec::{AppPaths, Machine, runtime_spec};
 pub use state::PodState;

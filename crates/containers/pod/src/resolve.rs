@@ -18,6 +18,26 @@ pub struct Accounts {
     pub group: String,
 }
 
+/// What an app takes from its image.
+#[derive(Debug, Clone)]
+pub struct AppImage {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The image's configuration.
+    pub config: ImageConfig,
+    /// The image's users and groups.
+    pub accounts: Accounts,
+}
+
+/// Environment variables that all apps of a pod get.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodEnvironment {
+    /// Those of rkt's own process: an image's take precedence.
+    pub inherited: Vec<(String, String)>,
+    /// Those of the command line: they take precedence over an image's.
+    pub set: Vec<(String, String)>,
+}
+
 /// Why an app cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[error("app {app}")]
@@ -34,50 +54,47 @@ enum Reason {
     Account(#[from] UnknownAccount),
 }
 
-/// Combines the settings of an app. `inherited` precedes the image's environment, `common` follows it. Mount points that
-/// the image declares and nothing is mounted on get empty volumes, which are added to `volumes`.
+/// Combines the settings of an app. Mount points that the image declares and nothing is mounted on get empty volumes, which
+/// are added to `volumes`.
 ///
 /// # Errors
 /// A setting is invalid, or the image lacks an account.
-#[expect(clippy::too_many_arguments, reason = "each is from another source")]
 pub fn resolve(
     name: &str,
     request: &AppRequest,
-    image: Digest,
-    config: &ImageConfig,
-    accounts: &Accounts,
-    inherited: &[(String, String)],
-    common: &[(String, String)],
+    image: &AppImage,
+    pod: &PodEnvironment,
     volumes: &mut Vec<Volume>,
 ) -> Result<App, ResolveError> {
+    let own = &image.config.config;
     let failed = |source: Reason| ResolveError { app: name.to_owned(), source };
     let user = match (&request.user, &request.group) {
         (Some(user), Some(group)) => Some(format!("{user}:{group}")),
         (Some(user), None) => Some(user.clone()),
         (None, Some(group)) => {
-            let own = config.config.user().as_deref().unwrap_or_default();
-            let own = own.split(':').next().filter(|user| !user.is_empty()).unwrap_or("0");
-            Some(format!("{own}:{group}"))
+            let user = own.user().as_deref().unwrap_or_default();
+            let user = user.split(':').next().filter(|user| !user.is_empty()).unwrap_or("0");
+            Some(format!("{user}:{group}"))
         }
         (None, None) => None,
     };
     let overrides = Overrides {
         entrypoint: request.exec.clone().map(|exec| vec![exec]),
         command: (!request.arguments.is_empty()).then(|| request.arguments.clone()),
-        environment: common.iter().chain(&request.environment).cloned().collect(),
+        environment: pod.set.iter().chain(&request.environment).cloned().collect(),
         user,
         directory: request.directory.clone(),
         stop_signal: None,
     };
-    let settings = settings(&config.config, &overrides).map_err(|error| failed(error.into()))?;
-    let user =
-        settings.user.resolve(&accounts.passwd, &accounts.group).map_err(|error| failed(error.into()))?;
+    let settings = settings(own, &overrides).map_err(|error| failed(error.into()))?;
+    let Accounts { passwd, group } = &image.accounts;
+    let user = settings.user.resolve(passwd, group).map_err(|error| failed(error.into()))?;
     let mut environment = settings.environment;
     let image_sets = |name: &str| {
-        let mut own = config.config.env().iter().flatten().filter_map(|entry| entry.split('=').next());
+        let mut own = own.env().iter().flatten().filter_map(|entry| entry.split('=').next());
         own.any(|own| own == name) || overrides.environment.iter().any(|(own, _)| own == name)
     };
-    for (key, value) in inherited {
+    for (key, value) in &pod.inherited {
         if image_sets(key) {
             continue;
         }
@@ -101,7 +118,7 @@ pub fn resolve(
     groups.extend(&request.groups);
     Ok(App {
         name: name.to_owned(),
-        image,
+        image: image.digest,
         image_name: request.image.clone(),
         arguments: settings.arguments,
         environment,

@@ -15,19 +15,11 @@ fn resolved(line: &str, json: &str, inherited: &[(&str, &str)]) -> Result<(App, 
     let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let request = parse(&[], &arguments).unwrap();
     let accounts = Accounts { passwd: PASSWD.to_owned(), group: GROUP.to_owned() };
-    let inherited: Vec<_> =
-        inherited.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let image = AppImage { digest: Digest::of(b""), config: config(json), accounts };
+    let inherited = inherited.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let pod = PodEnvironment { inherited: inherited.collect(), set: request.environment.clone() };
     let mut volumes = request.volumes.clone();
-    let app = resolve(
-        "app",
-        &request.apps[0],
-        Digest::of(b""),
-        &config(json),
-        &accounts,
-        &inherited,
-        &request.environment,
-        &mut volumes,
-    );
+    let app = resolve("app", &request.apps[0], &image, &pod, &mut volumes);
     let chain = |error: ResolveError| format!("{error}: {}", std::error::Error::source(&error).unwrap());
     app.map(|app| (app, volumes)).map_err(chain)
 }

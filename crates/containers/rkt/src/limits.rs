@@ -128,10 +128,11 @@ mod tests {
         let request = pod::parse(&[], &arguments).unwrap();
         let config = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":["a"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let config = oci_image::config::ImageConfig::parse(config, 0).unwrap();
+        let image =
+            pod::AppImage { digest: oci_image::Digest::of(b""), config, accounts: pod::Accounts::default() };
         let apps = request.apps.iter().enumerate().map(|(index, app)| {
-            let (digest, name) = (oci_image::Digest::of(b""), format!("app{index}"));
-            pod::resolve(&name, app, digest, &config, &pod::Accounts::default(), &[], &[], &mut Vec::new())
-                .unwrap()
+            let name = format!("app{index}");
+            pod::resolve(&name, app, &image, &pod::PodEnvironment::default(), &mut Vec::new()).unwrap()
         });
         PodManifest {
             uuid: pod::Uuid::from_random([0; 16]),

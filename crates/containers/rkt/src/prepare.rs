@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use oci_store::{Store, Tree};
 use pod::limits::MAX_ENVIRONMENT_FILE;
-use pod::{Accounts, App, PodManifest, PodRequest, Volume, VolumeKind};
+use pod::{Accounts, App, AppImage, PodEnvironment, PodManifest, PodRequest, Volume, VolumeKind};
 
 use crate::context::Context;
 use crate::images::{self, PullPolicy};
@@ -30,8 +30,10 @@ pub struct Prepared {
 pub fn prepare(context: &Context, pods: &Pods, request: &PodRequest) -> anyhow::Result<Prepared> {
     let store = context.store()?;
     check_volumes(&request.volumes)?;
-    let common = common_environment(request)?;
-    let inherited = if request.flags.is_set("inherit-env") { own_environment()? } else { Vec::new() };
+    let environment = PodEnvironment {
+        set: common_environment(request)?,
+        inherited: if request.flags.is_set("inherit-env") { own_environment()? } else { Vec::new() },
+    };
     // Images come first: what cannot be fetched leaves no pod.
     let policy = PullPolicy::of(&request.flags)?;
     let mut found = Vec::new();
@@ -48,10 +50,13 @@ pub fn prepare(context: &Context, pods: &Pods, request: &PodRequest) -> anyhow::
             if apps.iter().any(|other| other.name == name) {
                 bail!("several apps are named {name:?}; name them with --name");
             }
-            let (config, accounts) = (store.config(image.digest)?, accounts(&tree)?);
-            let resolved =
-                pod::resolve(name, app, image.digest, &config, &accounts, &inherited, &common, &mut volumes);
-            apps.push(App { image_name: image.name.clone(), ..resolved? });
+            let own = AppImage {
+                digest: image.digest,
+                config: store.config(image.digest)?,
+                accounts: accounts(&tree)?,
+            };
+            let resolved = pod::resolve(name, app, &own, &environment, &mut volumes)?;
+            apps.push(App { image_name: image.name.clone(), ..resolved });
             trees.push(tree);
         }
         Ok(())
