@@ -12,6 +12,7 @@ mod help;
 mod parsed_args;
 mod setting_source;
 mod suggestion;
+mod utf8_arguments;
 
 pub use command::{Command, Program, Subcommands};
 pub use completion::{SHELLS, UnknownShell, script as completion};
@@ -23,3 +24,4 @@ pub use parsed_args::{
 };
 pub use setting_source::{EmptyFlag, Environment, Origin, SettingError, SettingSource};
 pub use suggestion::nearest;
+pub use utf8_arguments::{NotUtf8, utf8_arguments};

@@ -25,16 +25,13 @@ mod trusted_keys;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(other) => {
-                eprintln!("rkt: the argument {other:?} is not UTF-8");
-                return ExitCode::from(exit_code::FAILURE);
-            }
+    let arguments = match command_line::utf8_arguments(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("rkt: {error}");
+            return ExitCode::from(exit_code::FAILURE);
         }
-    }
+    };
     if std::env::args_os().next().is_some_and(|name| name == oci_store::DECOMPRESSOR_NAME) {
         return oci_store::run_decompressor(&arguments);
     }

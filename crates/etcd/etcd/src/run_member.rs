@@ -167,7 +167,7 @@ fn settings(config: &Config, set_level: SetLogLevel, registry: Registry) -> anyh
         server_version: config.reported_version.clone(),
         cors: cors(&config.cors),
         hosts: hosts(config),
-        command_line: std::env::args().collect(),
+        command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         set_log_level: Some(set_level),
         registries: vec![registry],
         secret,

@@ -16,16 +16,13 @@ mod stdout;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(other) => {
-                eprintln!("Error:  the argument {other:?} is not UTF-8; give such a value on standard input");
-                return ExitCode::FAILURE;
-            }
+    let arguments = match command_line::utf8_arguments(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("Error:  {error}; give such a value on standard input");
+            return ExitCode::FAILURE;
         }
-    }
+    };
     match run::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -31,16 +31,13 @@ mod wait;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(other) => {
-                eprintln!("the argument {other:?} is not UTF-8");
-                return ExitCode::from(2);
-            }
+    let arguments = match command_line::utf8_arguments(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
         }
-    }
+    };
     match run::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -18,7 +18,13 @@ use std::process::ExitCode;
 use fleet_config::{Command, StartupError};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = match command_line::utf8_arguments(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
     match fleet_config::read(&facts::gather(&args)) {
         Ok(Command::Print(text)) => {
             print!("{text}");

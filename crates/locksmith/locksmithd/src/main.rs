@@ -12,18 +12,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
     let mut all = std::env::args_os();
     let program = all.next().unwrap_or_default();
-    for argument in all {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(other) => {
-                eprintln!("the argument {other:?} is not UTF-8");
-                return ExitCode::from(2);
-            }
+    let arguments = match command_line::utf8_arguments(all) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
         }
-    }
+    };
     let is_daemon = Path::new(&program).file_name().is_some_and(|name| name == "locksmithd");
     if is_daemon { daemon::main(&arguments) } else { ctl::main(&arguments) }
 }

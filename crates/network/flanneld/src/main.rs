@@ -12,18 +12,15 @@ mod version;
 use std::{path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
-    let mut arguments = Vec::new();
     let mut all = std::env::args_os();
     let program = all.next().unwrap_or_default();
-    for argument in all {
-        match argument.into_string() {
-            Ok(argument) => arguments.push(argument),
-            Err(other) => {
-                eprintln!("the argument {other:?} is not UTF-8");
-                return ExitCode::from(2);
-            }
+    let arguments = match command_line::utf8_arguments(all) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
         }
-    }
+    };
     let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("mk-docker-opts") {
         docker_opts::main(&name, &arguments)

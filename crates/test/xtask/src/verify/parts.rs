@@ -54,15 +54,18 @@ const FLANNEL: &[&str] = &[
     "qemu/scenarios/flannel",
     "units/usr/lib/systemd/system/flanneld",
     "units/usr/lib/systemd/system/flannel-docker-opts",
+    "units/usr/lib/systemd/system/flannel-docker-subnet",
     "qemu/user-data/flannel",
     "qemu/user-data/flannel-without-configuration",
 ];
 const RKT: &[&str] = &["qemu/scenarios/rkt", "units/usr/lib/systemd/system/rkt-gc"];
+const DOCKER: &[&str] =
+    &["qemu/scenarios/docker", "qemu/user-data/docker", "os/rootfs/usr/lib/keelson/docker"];
 const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 12] = [
+const AREAS: [(&str, Area); 13] = [
     (
         "update",
         Area {
@@ -125,6 +128,7 @@ const AREAS: [(&str, Area); 12] = [
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
     ("flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
     ("docker-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
+    ("docker", Area { packages: &[], paths: DOCKER, except: &[] }),
     ("rkt", Area { packages: &["rkt"], paths: RKT, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
     (
