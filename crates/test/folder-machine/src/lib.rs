@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
+mod packed;
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use payload::verity::{Hasher, Parameters};
 use release::{Digest, Verity, Version};
 use release_folder::{
     BuiltRelease, FinishedImage, FinishedImages, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey,
-    build_release, create_unencrypted,
+    build_release,
 };
 use tempfile::TempDir;
 use update_core::slots::BootState;
@@ -25,6 +27,9 @@ const MIB: usize = 1 << 20;
 const USR: usize = 34 * MIB;
 const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 const BUILT: u64 = 1_700_000_000;
+/// Versions of the shared releases.
+const OLD: &str = "2.0.0";
+const NEW: &str = "3.0.0";
 
 /// The images of a version.
 pub struct Images {
@@ -35,7 +40,7 @@ pub struct Images {
     pub tree: Vec<u8>,
 }
 
-/// Keys and releases that tests share, since packing takes seconds.
+/// Keys and releases that tests share.
 pub struct Releases {
     _folder: TempDir,
     pub keys: PathBuf,
@@ -56,22 +61,17 @@ pub fn releases() -> Arc<Releases> {
         return releases;
     }
     let folder = tempfile::tempdir().unwrap();
-    let keys = folder.path().join("keys");
-    create_unencrypted(&keys, "test", BUILT * 2).unwrap();
-    let [old, new] = ["2.0.0", "3.0.0"].map(Images::new);
+    copy(&packed::folder(), folder.path());
+    let [old, new] = [OLD, NEW].map(Images::new);
     let at = |name: &str| folder.path().join(name);
-    let oldest = release(&old, &keys, &[], &at("2.0.0"));
-    // A list has one release of a version.
-    let others = at("keys-delta");
-    copy(&keys, &others);
-    let with_delta = release(&new, &others, std::slice::from_ref(&oldest.folder), &at("3.0.0"));
-    let full_only = release(&new, &keys, &[], &at("3.0.0-full"));
+    let [with_delta, full_only] = [at(packed::WITH_DELTA), at(packed::FULL_ONLY)].map(packed::read);
+    let keys = at(packed::KEYS);
     let releases = Arc::new(Releases { keys, old, new, with_delta, full_only, _folder: folder });
     *shared = Arc::downgrade(&releases);
     releases
 }
 
-/// Copies a folder of keys.
+/// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
