@@ -17,6 +17,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 const OWN: &str = "/proc/self/cgroup";
 const MAX_FILE: u64 = 64 << 10;
 const PROCESSES: &str = "cgroup.procs";
+/// The controllers that a group may give to those below it.
+const CONTROLLERS: &str = "cgroup.controllers";
 /// The group of `rkt run`, the pod's first process, and apps without limits.
 const SUPERVISOR: &str = "rkt-supervisor";
 const PERIOD_MICROSECONDS: u64 = 100_000;
@@ -30,7 +32,7 @@ pub fn prepare(manifest: &PodManifest) -> anyhow::Result<()> {
         return Ok(());
     }
     let unit = own_group(ROOT.as_ref(), &run_file::read_text(OWN.as_ref(), MAX_FILE)?)?;
-    create(&unit, manifest, std::process::id())
+    create(ROOT.as_ref(), &unit, manifest, std::process::id())
 }
 
 /// Runs `start`, which starts an app, in the app's group. Called by the pod's first process.
@@ -46,6 +48,25 @@ pub fn start<T>(app: &App, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow:
     started
 }
 
+/// Whether the unit's group may give this controller to its apps' groups.
+fn ensure_available(root: &Path, unit: &Path, controller: &str) -> anyhow::Result<()> {
+    let has = |group: &Path| -> anyhow::Result<bool> {
+        let list = run_file::read_text(&group.join(CONTROLLERS), MAX_FILE)?;
+        Ok(list.split_whitespace().any(|name| name == controller))
+    };
+    if has(unit)? {
+        Ok(())
+    } else if has(root)? {
+        bail!("the unit's control group has no controller {controller}; set Delegate=yes in the unit")
+    } else {
+        bail!(
+            "this machine has no controller {controller} ({}): its kernel, or the manager of the container that it is, does \
+             not provide it",
+            root.join(CONTROLLERS).display()
+        )
+    }
+}
+
 fn has_limits(app: &App) -> bool {
     app.memory.is_some() || app.cpu.is_some()
 }
@@ -57,7 +78,7 @@ fn app_group(app: &App) -> String {
 fn own_group(root: &Path, own: &str) -> anyhow::Result<PathBuf> {
     // `0::/system.slice/app.service`
     let path = own.lines().find_map(|line| line.strip_prefix("0::"));
-    let Some(path) = path.filter(|_| root.join("cgroup.controllers").exists()) else {
+    let Some(path) = path.filter(|_| root.join(CONTROLLERS).exists()) else {
         bail!("--memory and --cpu need unified control groups (cgroup v2) at {}", root.display());
     };
     let path = path.trim_matches('/');
@@ -69,7 +90,7 @@ fn own_group(root: &Path, own: &str) -> anyhow::Result<PathBuf> {
     Ok(root.join(path))
 }
 
-fn create(unit: &Path, manifest: &PodManifest, own: u32) -> anyhow::Result<()> {
+fn create(root: &Path, unit: &Path, manifest: &PodManifest, own: u32) -> anyhow::Result<()> {
     let processes = run_file::read_text(&unit.join(PROCESSES), MAX_FILE)?;
     if let Some(other) = processes.lines().find(|process| process.parse() != Ok(own)) {
         bail!(
@@ -78,17 +99,19 @@ fn create(unit: &Path, manifest: &PodManifest, own: u32) -> anyhow::Result<()> {
             unit.display()
         );
     }
-    let supervisor = unit.join(SUPERVISOR);
-    make(&supervisor)?;
-    write(&supervisor.join(PROCESSES), &own.to_string())?;
     let needs = |controller: &str| match controller {
         "memory" => manifest.apps.iter().any(|app| app.memory.is_some()),
         _ => manifest.apps.iter().any(|app| app.cpu.is_some()),
     };
-    for controller in ["memory", "cpu"].into_iter().filter(|controller| needs(controller)) {
-        write(&unit.join("cgroup.subtree_control"), &format!("+{controller}")).with_context(|| {
-            format!("the control group has no controller {controller}; set Delegate=yes in the unit")
-        })?;
+    let controllers: Vec<_> = ["memory", "cpu"].into_iter().filter(|controller| needs(controller)).collect();
+    for controller in &controllers {
+        ensure_available(root, unit, controller)?;
+    }
+    let supervisor = unit.join(SUPERVISOR);
+    make(&supervisor)?;
+    write(&supervisor.join(PROCESSES), &own.to_string())?;
+    for controller in &controllers {
+        write(&unit.join("cgroup.subtree_control"), &format!("+{controller}"))?;
     }
     for app in manifest.apps.iter().filter(|app| has_limits(app)) {
         let group = unit.join(app_group(app));
@@ -158,16 +181,28 @@ mod tests {
         fs::create_dir_all(&unit).unwrap();
         let own = |text: &str| own_group(root.path(), text).map_err(|error| error.to_string());
         assert!(own("0::/system.slice/a.service\n").unwrap_err().contains("need unified control groups"));
-        fs::write(root.path().join("cgroup.controllers"), "cpu memory").unwrap();
+        fs::write(root.path().join(CONTROLLERS), "cpu memory").unwrap();
         assert!(own("0::/\n").unwrap_err().contains("a control group of rkt's own"));
         assert!(own("1:cpu:/\n").unwrap_err().contains("need unified control groups"));
         assert_eq!(own("1:cpu:/\n0::/system.slice/a.service\n").unwrap(), unit);
         let manifest = manifest("x --memory=50M --cpu=500m y z --cpu=2");
         fs::write(unit.join(PROCESSES), "7\n8\n").unwrap();
-        let error = create(&unit, &manifest, 7).unwrap_err().to_string();
+        let create = || create(root.path(), &unit, &manifest, 7).map_err(|error| error.to_string());
+        let error = create().unwrap_err();
         assert!(error.contains("process 8 is in"), "{error}");
         fs::write(unit.join(PROCESSES), "7\n").unwrap();
-        create(&unit, &manifest, 7).unwrap();
+        for (of_machine, of_unit, expected) in [
+            ("cpu", "cpu", "this machine has no controller memory ("),
+            ("cpu memory", "cpu", "no controller memory; set Delegate=yes"),
+            ("memory cpu", "memory", "no controller cpu; set Delegate=yes"),
+        ] {
+            fs::write(root.path().join(CONTROLLERS), of_machine).unwrap();
+            fs::write(unit.join(CONTROLLERS), of_unit).unwrap();
+            let error = create().unwrap_err();
+            assert!(error.contains(expected) && !unit.join(SUPERVISOR).exists(), "{error}");
+        }
+        fs::write(unit.join(CONTROLLERS), "cpuset cpu memory\n").unwrap();
+        create().unwrap();
         let read = |path: &str| fs::read_to_string(unit.join(path)).unwrap();
         assert_eq!(read("rkt-supervisor/cgroup.procs"), "7");
         assert_eq!(read("rkt-app-app0/memory.max"), "50000000");

@@ -257,7 +257,7 @@ fn limits_are_set_or_refused() {
     }
     assert_eq!(printed.code, Some(254), "{printed:?}");
     let is_refused =
-        ["--memory and --cpu need", "Delegate=yes"].iter().any(|text| printed.stderr.contains(text));
+        ["--memory and --cpu need", "has no controller"].iter().any(|text| printed.stderr.contains(text));
     assert!(is_refused, "{printed:?}");
     eprintln!(
         "SKIPPED: limits_are_set_or_refused: no unified control group of the test's own: {}",
