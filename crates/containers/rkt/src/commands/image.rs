@@ -110,18 +110,30 @@ fn size(store: &Store, image: &ImageRecord) -> anyhow::Result<u64> {
     Ok(manifest.config.size + manifest.layers.iter().map(|layer| layer.blob.size).sum::<u64>())
 }
 
+/// Lists an image that is damaged, too: without its size, and with a failure in the end.
 fn list(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
     let store = context.store()?;
     let records = store.images()?;
+    let mut code = 0;
+    let mut size = |image: &ImageRecord| {
+        let size = size(&store, image);
+        size.inspect_err(|error| {
+            let (id, error) = (images::id(image.manifest), service::error::chain(error.as_ref()));
+            eprintln!("image list: {id}: {error}; remove it (rkt image rm {id}) and fetch it again");
+            code = exit_code::FAILURE;
+        })
+        .ok()
+    };
     if wants_json(args) {
         let mut values = Vec::new();
         for image in &records {
             values.push(json!({
-                "id": images::id(image.manifest), "names": image.names, "size": size(&store, image)?,
+                "id": images::id(image.manifest), "names": image.names, "size": size(image),
                 "import_time": image.imported, "last_used_time": image.last_used,
             }));
         }
-        return print(&format!("{}\n", serde_json::to_string_pretty(&values)?)).map(|()| 0);
+        print(&format!("{}\n", serde_json::to_string_pretty(&values)?))?;
+        return Ok(code);
     }
     let fields: Vec<&str> = args.text("fields").unwrap_or(DEFAULT_FIELDS).split(',').collect();
     let mut legend = Vec::new();
@@ -138,20 +150,19 @@ fn list(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
         |seconds: u64| if full { times::full(seconds * 1000) } else { times::ago(seconds * 1000, now) };
     for image in &records {
         let id = images::id(image.manifest);
-        let cell = |field: &&str| {
-            anyhow::Ok(match *field {
-                "id" if full => id.clone(),
-                "id" => id.get(..SHORT_ID).unwrap_or(&id).to_owned(),
-                "name" => image.names.keys().cloned().collect::<Vec<_>>().join(","),
-                "size" => human(size(&store, image)?),
-                "importtime" => time(image.imported),
-                "lastused" => time(image.last_used),
-                _ => image.names.values().flatten().cloned().collect::<Vec<_>>().join(","),
-            })
+        let cell = |field: &&str| match *field {
+            "id" if full => id.clone(),
+            "id" => id.get(..SHORT_ID).unwrap_or(&id).to_owned(),
+            "name" => image.names.keys().cloned().collect::<Vec<_>>().join(","),
+            "size" => size(image).map_or("?".to_owned(), human),
+            "importtime" => time(image.imported),
+            "lastused" => time(image.last_used),
+            _ => image.names.values().flatten().cloned().collect::<Vec<_>>().join(","),
         };
-        rows.push(fields.iter().map(cell).collect::<Result<_, _>>()?);
+        rows.push(fields.iter().map(cell).collect());
     }
-    print(&table(&rows)).map(|()| 0)
+    print(&table(&rows))?;
+    Ok(code)
 }
 
 /// `1.2MiB`

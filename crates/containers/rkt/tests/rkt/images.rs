@@ -103,6 +103,24 @@ fn images_are_listed_copied_and_removed() {
 }
 
 #[test]
+fn a_damaged_image_does_not_hide_the_others() {
+    let Some(lab) = Lab::with_image("a_damaged_image_does_not_hide_the_others") else { return };
+    let id = lab.ok(&["image", "list", "--full", "--no-legend", "--fields=id"]).trim().to_owned();
+    lab.write_image("other.tar", &archive::layer(b"other"), &json!({ "Cmd": ["other"] }));
+    lab.ok(&["fetch", "--insecure-options=image", &lab.path("other.tar")]);
+    let manifest = lab.path(&format!("rkt/blobs/sha256/{}", id.trim_start_matches("sha256-")));
+    fs::write(manifest, "damaged").unwrap();
+    for format in [&["--fields=id,size"], &["--json"]] {
+        let listed = lab.rkt(&[&["image", "list", "--full"], format.as_slice()].concat());
+        assert_eq!(listed.code, Some(254), "{listed:?}");
+        assert_eq!(listed.stdout.matches("sha256-").count(), 2, "{listed:?}");
+        assert!(listed.stderr.contains(&format!("rkt image rm {id}")), "{listed:?}");
+    }
+    lab.ok(&["image", "rm", &id]);
+    assert_eq!(lab.ok(&["image", "list", "--no-legend"]).lines().count(), 1);
+}
+
+#[test]
 fn changed_files_are_found() {
     let Some(lab) = Lab::with_image("changed_files_are_found") else { return };
     let tree = fs::read_dir(lab.path("rkt/trees")).unwrap().next().unwrap().unwrap().path();
