@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
+mod build;
+mod images;
 mod packed;
 
 use std::fs::{self, File};
@@ -12,33 +14,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use disk_slots::{Disk, DiskFile, gpt as table};
-use payload::verity::{Hasher, Parameters};
-use release::{Digest, Verity, Version};
-use release_folder::{
-    BuiltRelease, FinishedImage, FinishedImages, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey,
-    build_release,
-};
+use release_folder::BuiltRelease;
 use tempfile::TempDir;
 use update_core::slots::BootState;
 use update_engine::{Isolation, Paths, RetryPolicy, Updater};
 
-const MIB: usize = 1 << 20;
-/// Two full segments of 16 MiB and a short one.
-const USR: usize = 34 * MIB;
-const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-const BUILT: u64 = 1_700_000_000;
-/// Versions of the shared releases.
-const OLD: &str = "2.0.0";
-const NEW: &str = "3.0.0";
+use build::{APPID, BUILT};
+pub use build::{copy, release};
+pub use images::Images;
 
-/// The images of a version.
-pub struct Images {
-    pub version: Version,
-    pub usr: Vec<u8>,
-    pub uki: Vec<u8>,
-    pub verity: Verity,
-    pub tree: Vec<u8>,
-}
+const MIB: usize = 1 << 20;
 
 /// Keys and releases that tests share.
 pub struct Releases {
@@ -62,122 +47,13 @@ pub fn releases() -> Arc<Releases> {
     }
     let folder = tempfile::tempdir().unwrap();
     copy(&packed::folder(), folder.path());
-    let [old, new] = [OLD, NEW].map(Images::new);
+    let [old, new] = [packed::OLD, packed::NEW].map(Images::new);
     let at = |name: &str| folder.path().join(name);
     let [with_delta, full_only] = [at(packed::WITH_DELTA), at(packed::FULL_ONLY)].map(packed::read);
     let keys = at(packed::KEYS);
     let releases = Arc::new(Releases { keys, old, new, with_delta, full_only, _folder: folder });
     *shared = Arc::downgrade(&releases);
     releases
-}
-
-/// Copies a folder.
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
-/// Builds a release, which the list in `keys` has afterwards.
-pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> BuiltRelease {
-    let files = tempfile::tempdir().unwrap();
-    let [usr, uki] = ["usr", "uki"].map(|name| files.path().join(name));
-    fs::write(&usr, &images.usr).unwrap();
-    fs::write(&uki, &images.uki).unwrap();
-    let info = ReleaseInfo {
-        appid: APPID.into(),
-        board: "amd64-usr".into(),
-        channels: vec!["alpha".into()],
-        version: images.version.clone(),
-        epoch: 1,
-        build_time: BUILT,
-        expires: BUILT * 2,
-        min_from: None,
-        notes_url: None,
-    };
-    let secret = SigningKey::read(&keys.join("release.key")).unwrap();
-    let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    // Machines ignore it.
-    let image = files.path().join(format!("keelson-{}-alpha.raw.zst", info.version));
-    fs::write(&image, "an image").unwrap();
-    let sha256 = Digest::of(b"an image").to_string();
-    let image = FinishedImage { path: image, format: "raw.zst".into(), sha256, virtual_size: 4096 };
-    let image_files = [FinishedImages {
-        record: files.path().join("record"),
-        version: info.version.to_string(),
-        channel: "alpha".into(),
-        root_hash: images.verity.root_hash.to_string(),
-        files: vec![image],
-    }];
-    let spec = ReleaseSpec {
-        images,
-        info,
-        signer: secret.signer(),
-        older,
-        image_files: &image_files,
-        keys,
-        level: 3,
-    };
-    build_release(&spec, to, &mut |_, _| ()).unwrap()
-}
-
-impl Images {
-    pub fn new(version: &str) -> Self {
-        let version: Version = version.parse().unwrap();
-        // Differs between versions in some blocks only, and compresses quickly.
-        let mut usr = vec![0; USR];
-        for (number, block) in usr.chunks_mut(4096).enumerate() {
-            let text = format!("block {number} {}", number.wrapping_mul(2_654_435_761));
-            block[..text.len()].copy_from_slice(text.as_bytes());
-            if number % 500 == 0 {
-                let text = format!("{version} {number}");
-                block[2048..2048 + text.len()].copy_from_slice(text.as_bytes());
-            }
-        }
-        let salt = Digest([9; 32]);
-        let uuid = "00112233-4455-8677-8899-aabbccddeeff";
-        let mut verity = Verity { root_hash: Digest([0; 32]), salt, uuid: uuid.into() };
-        let mut hasher = Hasher::new(&Parameters::of(&verity).unwrap(), USR as u64).unwrap();
-        hasher.update(&usr);
-        let tree = hasher.finish().unwrap();
-        verity.root_hash = tree.root;
-        let uki = boot_image(&version, tree.root);
-        Self { uki, verity, tree: tree.parts().flatten().copied().collect(), usr, version }
-    }
-}
-
-/// A minimal PE file with one section.
-fn boot_image(version: &Version, root_hash: Digest) -> Vec<u8> {
-    let line = format!("quiet usrhash={root_hash}");
-    let mut file = vec![0; 64];
-    file[..2].copy_from_slice(b"MZ");
-    file[60] = 64;
-    file.extend(b"PE\0\0");
-    for field in [0x8664_u16, 1, 0, 0, 0, 0, 0, 0, 240, 0x22] {
-        file.extend(field.to_le_bytes());
-    }
-    let mut optional = vec![0; 240];
-    optional[..2].copy_from_slice(&0x20b_u16.to_le_bytes());
-    optional[32..36].copy_from_slice(&4096_u32.to_le_bytes());
-    optional[36..40].copy_from_slice(&512_u32.to_le_bytes());
-    optional[108] = 16;
-    file.extend(optional);
-    file.extend(b".cmdline");
-    let length = u32::try_from(line.len()).unwrap();
-    for field in [length, 0x1000, length, 512, 0, 0, 0, 0x4000_0040] {
-        file.extend(field.to_le_bytes());
-    }
-    file.resize(512, 0);
-    file.extend(line.as_bytes());
-    file.extend(format!(" version {version} ").repeat(1000).into_bytes());
-    file
 }
 
 /// Runs `old` from slot a.

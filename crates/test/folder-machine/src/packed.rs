@@ -8,7 +8,12 @@ use release::{Release, files};
 use release_folder::{BuiltRelease, create_unencrypted, targets_status};
 use update_core::repository::TARGETS_FILE;
 
-use crate::{BUILT, Images, NEW, OLD, copy, release};
+use crate::build::{BUILT, copy, release};
+use crate::images::Images;
+
+/// Versions of the releases.
+pub const OLD: &str = "2.0.0";
+pub const NEW: &str = "3.0.0";
 
 /// Folders of [`folder`].
 pub const KEYS: &str = "keys";
