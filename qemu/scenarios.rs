@@ -3,6 +3,7 @@
 mod attacks;
 mod boot;
 mod corruption;
+mod docker;
 mod flannel;
 mod fleet;
 mod health;
@@ -72,6 +73,8 @@ pub static ALL: &[Scenario] = &[
     flannel::UDP,
     flannel::WIREGUARD,
     flannel::DOCKER,
+    flannel::DOCKER_FIRST,
+    docker::DOCKER,
     rkt::RKT,
     kv::KEYS,
     kv::MOVES,

@@ -11,7 +11,7 @@ use super::kv::{NODES, SOON};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
-pub use docker::DOCKER;
+pub use docker::{DOCKER, DOCKER_FIRST};
 
 pub const FLANNEL: Scenario = Scenario {
     name: "flannel",
@@ -86,7 +86,7 @@ pub(super) const VXLAN: Backend =
     Backend { kind: "vxlan", device: Some("flannel.1"), mtu: 1450, in_kernel: true };
 
 /// Limit for the first lease: the store's cluster forms meanwhile.
-const LEASED: Duration = Duration::from_secs(300);
+pub(super) const LEASED: Duration = Duration::from_secs(300);
 
 /// A bridge with the first address of the machine's subnet, and a network namespace on it as container: what Docker
 /// makes of the subnet file.

@@ -3,9 +3,9 @@
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::fleet::docker::STARTED as DOCKER_STARTED;
-use super::super::kv::{NODES, SOON};
-use super::{USER_DATA, VXLAN, subnet};
+use super::super::docker::{self, STARTED as DOCKER_STARTED};
+use super::super::kv::{self, FORMED, NODES, SOON};
+use super::{LEASED, START, USER_DATA, VXLAN, subnet};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
@@ -16,11 +16,20 @@ pub const DOCKER: Scenario = Scenario {
     user_data: Some(USER_DATA),
     on: &[Qemu],
     long_on: &[Qemu],
-    run: docker,
+    run,
     ..DEFAULTS
 };
 
-fn docker(context: &Context<'_>) -> Result<(), Failure> {
+pub const DOCKER_FIRST: Scenario = Scenario {
+    name: "docker-before-flannel",
+    about: "Docker that started before flannel gets the lease's subnet, once no container runs",
+    nodes: 1,
+    user_data: Some(kv::USER_DATA),
+    run: docker_first,
+    ..DOCKER
+};
+
+fn run(context: &Context<'_>) -> Result<(), Failure> {
     context.boot()?;
     let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
     let mut bases = Vec::new();
@@ -49,6 +58,32 @@ fn docker(context: &Context<'_>) -> Result<(), Failure> {
     machine.succeed("sudo systemctl restart --no-block docker.service")?;
     machine.wait_until_succeeds("docker start app", DOCKER_STARTED)?;
     reach(&hosts)
+}
+
+fn docker_first(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    docker::start(&machine)?;
+    machine.succeed("ip -4 address show docker0 | grep 172.17.0.1/16")?;
+    machine.succeed("docker run --pull never --detach --name app busybox sleep 1000000")?;
+    let configure = "etcdctl set /coreos.com/network/config '{\"Network\":\"10.1.0.0/16\"}'";
+    machine.wait_until_succeeds(configure, FORMED)?;
+    machine.succeed(START)?;
+    machine.wait_until_succeeds("systemctl is-failed flannel-docker-subnet.service", LEASED)?;
+    let reason = machine.succeed("journalctl --no-pager -u flannel-docker-subnet.service | grep docker0")?;
+    expect(reason.contains("1 running containers do not reach"), "the reason", &reason)?;
+    machine
+        .succeed("docker inspect --format '{{.State.Running}}' app | grep true && docker rm --force app")?;
+    machine.succeed("sudo systemctl start flannel-docker-subnet.service")?;
+    let of_the_lease =
+        ". /run/flannel/subnet.env && ip -4 address show docker0 | grep -F \"inet $FLANNEL_SUBNET \"";
+    machine.wait_until_succeeds(of_the_lease, DOCKER_STARTED)?;
+    machine.wait_for_unit("docker.service", DOCKER_STARTED)?;
+    // Nothing to do any more.
+    machine.succeed("sudo systemctl start flannel-docker-subnet.service")?;
+    machine
+        .succeed("docker run --pull never --rm busybox ip -4 address show eth0 | grep 'inet 10[.]1[.]'")?;
+    Ok(())
 }
 
 /// Each container reaches each other one.

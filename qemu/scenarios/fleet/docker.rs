@@ -1,9 +1,8 @@
 //! The tutorials' unit that runs a container.
 
-use std::time::Duration;
-
 use machines::cluster::BackendKind::Qemu;
 
+use super::super::docker::STARTED;
 use super::super::kv::expect_output;
 use super::cluster::form;
 use crate::failure::{Failure, expect};
@@ -18,9 +17,6 @@ pub const DOCKER: Scenario = Scenario {
     run: docker,
     ..DEFAULTS
 };
-
-/// Limit for Docker's first start on an emulated machine.
-pub const STARTED: Duration = Duration::from_secs(600);
 
 fn docker(context: &Context<'_>) -> Result<(), Failure> {
     let members = form(context)?;

@@ -2,9 +2,9 @@
 
 use machines::machine::Machine;
 
+use super::super::docker;
 use super::super::flannel;
 use super::super::fleet::cluster::{FLEETCTL, Member, member_of, put, wait_for_machines, with_agent};
-use super::super::fleet::docker::STARTED as DOCKER_STARTED;
 use super::super::kv::{FORMED, NODES, SOON, expect_output};
 use super::images::state;
 use crate::failure::{Failure, expect};
@@ -152,8 +152,7 @@ pub fn networks(one: &Web<'_>, two: &Web<'_>, members: &[Member<'_>; NODES]) -> 
 pub fn beside_docker(web: &Web<'_>) -> Result<(), Failure> {
     let machine = web.machine();
     // Its start loads the image.
-    machine.succeed("sudo systemctl start --no-block docker.service")?;
-    machine.wait_for_unit("docker.service", DOCKER_STARTED)?;
+    docker::start(machine)?;
     let run = "docker run --pull never";
     machine
         .succeed(&format!("{run} --detach --name app --publish 8081:80 busybox httpd -f -p 80 -h /etc"))?;

@@ -7,6 +7,8 @@ use machines::machine::Machine;
 use machines::ready::Limit;
 use update_core::slots::PlanError;
 
+use super::super::docker;
+use super::super::kv::expect_output;
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, guest_path, last_try, proven, runs, trust, verified};
 use crate::failure::{Failure, expect};
@@ -91,6 +93,9 @@ fn update(context: &Context<'_>) -> Result<(), Failure> {
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status.contains("UPDATED_NEED_REBOOT\nNEW_VERSION=9999.2.0\n"), "it waits for a reboot", &status)?;
     machine.succeed("echo kept | sudo tee /var/lib/kept")?;
+    docker::start(&machine)?;
+    machine.succeed("docker create -v /data --name store busybox true")?;
+    machine.succeed("docker run --rm --volumes-from store busybox sh -c 'echo kept >/data/file'")?;
     machine.reboot()?;
     runs(&machine, SECOND)?;
     verified(&machine)?;
@@ -110,7 +115,9 @@ fn update(context: &Context<'_>) -> Result<(), Failure> {
     reboot_into_failing(context, &machine)?;
     fell_back(&machine, BROKEN, SECOND)?;
     let kept = machine.read("/var/lib/kept")?;
-    expect(kept == "kept\n", "kept", &kept)
+    expect(kept == "kept\n", "kept", &kept)?;
+    docker::start(&machine)?;
+    expect_output(&machine, "docker run --rm --volumes-from store busybox cat /data/file", "kept\n")
 }
 
 /// Reboots into a version that never becomes ready, and waits for the fallback.

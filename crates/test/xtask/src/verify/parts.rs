@@ -65,7 +65,7 @@ const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 13] = [
+const AREAS: [(&str, Area); 14] = [
     (
         "update",
         Area {
@@ -128,6 +128,7 @@ const AREAS: [(&str, Area); 13] = [
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
     ("flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
     ("docker-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
+    ("docker-before-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
     ("docker", Area { packages: &[], paths: DOCKER, except: &[] }),
     ("rkt", Area { packages: &["rkt"], paths: RKT, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
