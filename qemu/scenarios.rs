@@ -26,6 +26,7 @@ mod proxy_pattern;
 mod rkt;
 pub(crate) mod row;
 pub(crate) mod server;
+mod toolbox;
 mod tutorials;
 mod updates;
 
@@ -76,6 +77,7 @@ pub static ALL: &[Scenario] = &[
     flannel::DOCKER_FIRST,
     docker::DOCKER,
     rkt::RKT,
+    toolbox::TOOLBOX,
     kv::KEYS,
     kv::MOVES,
     proxy_pattern::HAPROXY,

@@ -1,5 +1,8 @@
 //! Runs the whole build step by step; each step's result is cached by its inputs.
 
+pub mod locked_tools;
+pub mod toolbox;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +27,7 @@ use crate::recipe::{COMPOSING, DISK, INITRD, UNPACKING};
 use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
+use crate::toolbox::ToolboxError;
 use crate::tree::{FACTORY_ETC, TreeError, make_folder, remove};
 use crate::umask::BuildUmask;
 use crate::unpack::{Exclusions, UnpackError, make_mount_point, unpack};
@@ -33,13 +37,6 @@ pub use crate::options::{Options, user_cache};
 
 /// Version mark of a build that deviates from the lock.
 const RENEWED_MARK: &str = "renewed";
-/// The locked tools tree. It is not removed while this exists.
-#[derive(Debug)]
-pub struct LockedTools {
-    pub path: PathBuf,
-    _work: Work,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
@@ -60,6 +57,8 @@ pub enum BuildError {
     Programs(#[from] ProgramsError),
     #[error(transparent)]
     System(#[from] SystemError),
+    #[error(transparent)]
+    Toolbox(#[from] ToolboxError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error(transparent)]
@@ -93,7 +92,7 @@ pub struct Packages {
 pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, BuildError> {
     let mut build = Build::open(options, progress)?;
     let step = progress.step("packages");
-    let filled = build.fill(&DebCache::open(&options.cache)?, &step)?;
+    let filled = build.fill(&DebCache::open(&options.cache)?, &step, &Tree::ALL)?;
     step.done(&format!("{} present, {} downloaded", filled.packages, filled.downloaded));
     Ok(Packages { lock: build.lock, version: build.release.full_version() })
 }
@@ -112,18 +111,6 @@ fn with_cause(error: BuildError, options: &Options) -> BuildError {
         Some(full) => BuildError::Full { full, source: Box::new(error) },
         None => error,
     }
-}
-
-/// Provides only the locked tools tree; unpacks it if necessary.
-pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, BuildError> {
-    let mut build = Build::open(options, progress)?;
-    let cache = DebCache::open(&options.cache)?;
-    build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
-    let step = progress.step("packages");
-    let report = |done, all| step.set(format!("{done} of {all}"));
-    cache.fill(&build.lock, &options.cancel, &report)?;
-    drop(step);
-    Ok(LockedTools { path: build.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
 }
 
 struct Trees {
@@ -236,16 +223,22 @@ impl<'a> Build<'a> {
         Ok((built, trees))
     }
 
-    fn trees(&mut self) -> Result<Trees, BuildError> {
+    /// The cache, with all packages of these trees.
+    fn packages(&mut self, trees: &[Tree]) -> Result<DebCache, BuildError> {
         let step = self.progress.step("packages");
         let cache = DebCache::open(&self.options.cache)?;
-        let filled = self.fill(&cache, &step)?;
+        let filled = self.fill(&cache, &step, trees)?;
         let source = match filled.downloaded {
             0 => "cache".to_owned(),
             count => format!("{count} downloaded"),
         };
         let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
         self.finish_step("packages", took)?;
+        Ok(cache)
+    }
+
+    fn trees(&mut self) -> Result<Trees, BuildError> {
+        let cache = self.packages(&[Tree::System, Tree::Tools])?;
         let started = Instant::now();
         let tools_tree = self.unpack_tree(Tree::Tools, &cache, |tree| Ok(make_mount_point(tree)?))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
@@ -316,9 +309,9 @@ impl<'a> Build<'a> {
     }
 
     /// Downloads missing packages; resolves all packages again if some are unavailable and the options allow it.
-    fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<FillReport, BuildError> {
+    fn fill(&mut self, cache: &DebCache, step: &Step, trees: &[Tree]) -> Result<FillReport, BuildError> {
         let report = |present: usize, of: usize| step.set(format!("{present} of {of}"));
-        let unavailable = match cache.fill(&self.lock, &self.options.cancel, &report) {
+        let unavailable = match cache.fill(&self.lock.of_trees(trees), &self.options.cancel, &report) {
             Err(FetchError::Unavailable(unavailable)) if self.options.renew_missing => unavailable,
             outcome => return Ok(outcome?),
         };
@@ -333,7 +326,7 @@ impl<'a> Build<'a> {
         // All are resolved again: packages of one source depend on each other's exact version.
         self.lock = newer;
         RENEWED_MARK.clone_into(&mut self.release.mark);
-        Ok(cache.fill(&self.lock, &self.options.cancel, &report)?)
+        Ok(cache.fill(&self.lock.of_trees(trees), &self.options.cancel, &report)?)
     }
 
     fn unpack_tree(
@@ -345,6 +338,7 @@ impl<'a> Build<'a> {
         let kind = match tree {
             Tree::System => "packages",
             Tree::Tools => "tools",
+            Tree::Toolbox => "toolbox-packages",
         };
         let exclusions = Exclusions::read(&self.options.checkout.join("os/cut"))?;
         let packages: Vec<_> = self.lock.of(tree).collect();
@@ -358,7 +352,7 @@ impl<'a> Build<'a> {
                 Err(UnpackError::Damaged { .. }) => {
                     let damaged = list_names(&cache.discard_damaged(&packages)?);
                     self.progress.note(&format!("damaged in the cache, downloading again: {damaged}"));
-                    cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
+                    cache.fill(&self.lock.of_trees(&[tree]), &self.options.cancel, &|_, _| ())?;
                     remove(folder)?;
                     make_folder(folder)?;
                     unpack()?;

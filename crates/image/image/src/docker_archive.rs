@@ -1,9 +1,9 @@
-//! The container image `busybox` as an archive for `docker load`, made from Debian's static busybox.
+//! Container images as archives for `docker load`: Docker Image Specification v1.2, a tar of `manifest.json`, a
+//! configuration and one layer.
 //!
-//! Tutorials run `busybox`, also on nodes without a registry. Format: Docker Image Specification v1.2 (a tar of
-//! `manifest.json`, a configuration and one layer).
+//! `busybox` is made from Debian's static busybox: tutorials run it, also on nodes without a registry.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -14,6 +14,28 @@ use tar::{Builder, EntryType, Header};
 use crate::fetch::hex;
 
 const TAG: &str = "busybox:latest";
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What describes an image with one layer.
+#[derive(Debug)]
+pub struct Image<'a> {
+    /// `NAME:TAG`
+    pub tag: &'a str,
+    pub command: &'a str,
+    /// The command line that built it.
+    pub created_by: &'a str,
+    /// Time of the archive's files.
+    pub epoch: u64,
+}
+
+/// A tar archive of the image's files.
+#[derive(Debug)]
+pub struct Layer<R> {
+    pub content: R,
+    pub size: u64,
+    /// 64 hex digits.
+    pub sha256: String,
+}
 
 /// Returns the archive. `busybox` is the static program, which is executed for its list of applets; `epoch` is the
 /// time of the files.
@@ -24,25 +46,31 @@ pub fn busybox_archive(busybox: &Path, epoch: u64) -> io::Result<Vec<u8>> {
     }
     let names = String::from_utf8_lossy(&names.stdout).into_owned();
     let layer = layer(&std::fs::read(busybox)?, &names, epoch)?;
-    let digest = hex(&Sha256::digest(&layer));
+    let image = Image { tag: TAG, command: "sh", created_by: "keelson image build", epoch };
+    let (size, sha256) = (layer.len() as u64, hex(&Sha256::digest(&layer)));
+    write_archive(&image, Layer { content: &*layer, size, sha256 }, Vec::new())
+}
+
+/// Writes the archive to `to`, and returns that.
+pub fn write_archive<W: Write>(image: &Image<'_>, layer: Layer<impl Read>, to: W) -> io::Result<W> {
+    let Layer { content, size, sha256 } = layer;
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": { "Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
-        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "keelson image build" }],
+        "config": { "Cmd": [image.command], "Env": [PATH] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{sha256}")] },
+        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": image.created_by }],
     })
     .to_string();
     let config_name = format!("{}.json", hex(&Sha256::digest(&config)));
-    let layer_name = format!("{digest}/layer.tar");
-    let manifest = json!([{ "Config": config_name, "RepoTags": [TAG], "Layers": [layer_name] }]).to_string();
-    let mut archive = Builder::new(Vec::new());
-    for (name, content) in
-        [(&*config_name, config.as_bytes()), (&*layer_name, &layer), ("manifest.json", manifest.as_bytes())]
-    {
-        file(&mut archive, name, content, 0o644, epoch)?;
-    }
+    let layer_name = format!("{sha256}/layer.tar");
+    let manifest =
+        json!([{ "Config": config_name, "RepoTags": [image.tag], "Layers": [layer_name] }]).to_string();
+    let mut archive = Builder::new(to);
+    file(&mut archive, &config_name, config.as_bytes(), 0o644, image.epoch)?;
+    archive.append_data(&mut header(EntryType::Regular, size, 0o644, image.epoch), layer_name, content)?;
+    file(&mut archive, "manifest.json", manifest.as_bytes(), 0o644, image.epoch)?;
     archive.into_inner()
 }
 
@@ -71,12 +99,19 @@ fn layer(program: &[u8], names: &str, epoch: u64) -> io::Result<Vec<u8>> {
     layer.into_inner()
 }
 
-fn file(archive: &mut Builder<Vec<u8>>, name: &str, content: &[u8], mode: u32, epoch: u64) -> io::Result<()> {
+fn file(
+    archive: &mut Builder<impl Write>,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+    epoch: u64,
+) -> io::Result<()> {
     let mut header = header(EntryType::Regular, content.len() as u64, mode, epoch);
     archive.append_data(&mut header, name, content)
 }
 
-fn header(kind: EntryType, size: u64, mode: u32, epoch: u64) -> Header {
+/// Root owns every file.
+pub fn header(kind: EntryType, size: u64, mode: u32, epoch: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
     header.set_size(size);

@@ -17,16 +17,19 @@ pub enum Tree {
     System,
     /// The programs that build and run images.
     Tools,
+    /// The container image of debugging tools for `toolbox`.
+    Toolbox,
 }
 
 impl Tree {
-    pub const ALL: [Self; 2] = [Self::System, Self::Tools];
+    pub const ALL: [Self; 3] = [Self::System, Self::Tools, Self::Toolbox];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::Tools => "tools",
+            Self::Toolbox => "toolbox",
         }
     }
 }
@@ -87,6 +90,8 @@ pub enum LockError {
     Request { path: PathBuf, line: usize, problem: String },
 }
 
+/// The headings of os/packages, for messages.
+const TREES: &str = "[system], [tools] or [toolbox]";
 const HEADER: &str = "# Made by `cargo keelson image lock` from os/packages: do not edit by hand.\n\n";
 
 impl Lock {
@@ -125,6 +130,13 @@ impl Lock {
 
     pub fn of(&self, tree: Tree) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(move |package| package.trees.contains(&tree))
+    }
+
+    /// The packages of some trees only.
+    #[must_use]
+    pub fn of_trees(&self, trees: &[Tree]) -> Self {
+        let is_of = |package: &&Package| package.trees.iter().any(|tree| trees.contains(tree));
+        Self { packages: self.packages.iter().filter(is_of).cloned().collect() }
     }
 
     /// Merges the resolved packages of all trees; a .deb in two trees is one entry.
@@ -185,6 +197,7 @@ pub struct TreeRequest {
 pub struct Request {
     pub system: TreeRequest,
     pub tools: TreeRequest,
+    pub toolbox: TreeRequest,
 }
 
 impl Request {
@@ -206,12 +219,12 @@ impl Request {
             if let Some(existing) = Tree::ALL.iter().find(|tree| entry == format!("[{}]", tree.name())) {
                 tree = Some(*existing);
             } else if is_package_name(name) {
-                let tree = tree.ok_or_else(|| bad(format!("{entry} is before [system] or [tools]")))?;
+                let tree = tree.ok_or_else(|| bad(format!("{entry} is before {TREES}")))?;
                 let names = request.of_mut(tree);
                 let list = if entry == name { &mut names.wanted } else { &mut names.excluded };
                 list.push(name.to_owned());
             } else if !entry.is_empty() {
-                return Err(bad(format!("`{entry}` is neither a package name nor [system] or [tools]")));
+                return Err(bad(format!("`{entry}` is neither a package name nor {TREES}")));
             }
         }
         Ok(request)
@@ -221,6 +234,7 @@ impl Request {
         match tree {
             Tree::System => &mut self.system,
             Tree::Tools => &mut self.tools,
+            Tree::Toolbox => &mut self.toolbox,
         }
     }
 
@@ -229,6 +243,7 @@ impl Request {
         match tree {
             Tree::System => &self.system,
             Tree::Tools => &self.tools,
+            Tree::Toolbox => &self.toolbox,
         }
     }
 }
@@ -266,7 +281,12 @@ mod tests {
             (Tree::Tools, vec![package("b", "1")]),
         ]);
         assert_eq!(lock.packages.len(), 2);
-        assert_eq!(lock.packages[1].trees, Tree::ALL);
+        assert_eq!(lock.packages[1].trees, [Tree::System, Tree::Tools]);
+        let names = |trees: &[Tree]| -> Vec<String> {
+            lock.of_trees(trees).packages.into_iter().map(|package| package.name).collect()
+        };
+        assert_eq!(names(&[Tree::Tools, Tree::Toolbox]), ["b"]);
+        assert_eq!(names(&Tree::ALL), ["a", "b"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("packages.lock");
         lock.write(&path).unwrap();
@@ -303,9 +323,14 @@ mod tests {
         let check = |text: &str, expect: &str| {
             assert_eq!(Request::parse(text, Path::new("p")).unwrap_err().to_string(), expect);
         };
-        check("curl\n", "p:1: curl is before [system] or [tools]");
-        check("[system]\n--force\n", "p:2: `--force` is neither a package name nor [system] or [tools]");
-        let request = Request::parse("[system]\naa # why\n-cc\n\n[tools]\nbb\n", Path::new("p")).unwrap();
+        check("curl\n", "p:1: curl is before [system], [tools] or [toolbox]");
+        check(
+            "[system]\n--force\n",
+            "p:2: `--force` is neither a package name nor [system], [tools] or [toolbox]",
+        );
+        let text = "[system]\naa # why\n-cc\n\n[tools]\nbb\n[toolbox]\ndd\n";
+        let request = Request::parse(text, Path::new("p")).unwrap();
+        assert_eq!(request.toolbox.wanted, ["dd"]);
         assert_eq!((request.system.wanted, request.system.excluded), (vec!["aa".into()], vec!["cc".into()]));
         assert_eq!(request.tools.wanted, ["bb"]);
     }

@@ -10,7 +10,9 @@ macro_rules! sources {
 /// Trees of packages.
 pub const UNPACKING: &str =
     sources!("unpack" "unpack/status" "../../../base/beneath/src/lib" "kernel" "tree");
-pub const COMPOSING: &str = sources!("system" "crates" "kernel" "sbom" "sbom/components" "sbom/cyclonedx" "sbom/spdx" "docker_archive" "release" "strip" "tree");
+pub const COMPOSING: &str = sources!("system" "crates" "etc_files" "kernel" "sbom" "sbom/components" "sbom/cyclonedx" "sbom/spdx" "docker_archive" "release" "strip" "tree");
+/// The archive of the tools for `toolbox`.
+pub const TOOLBOX: &str = sources!("toolbox" "docker_archive" "etc_files" "tree" "unpack" "unpack/status");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hash tree, and the disk.
 pub const DISK: &str = sources!("disk" "boot_image" "enrolment" "kernel" "release" "tree");
@@ -25,7 +27,7 @@ mod tests {
     #[test]
     fn a_recipe_contains_the_source_of_every_used_module() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        for recipe in [UNPACKING, COMPOSING, INITRD, DISK] {
+        for recipe in [UNPACKING, COMPOSING, TOOLBOX, INITRD, DISK] {
             let title = recipe.lines().next().unwrap();
             let code = recipe.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
             let modules: std::collections::BTreeSet<String> = code

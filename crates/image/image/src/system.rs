@@ -14,6 +14,7 @@ use sandbox::Sandbox;
 
 use crate::crates::{self, CratesError, copyright};
 use crate::docker_archive::busybox_archive;
+use crate::etc_files::{bundle_certificates, remove_backups};
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
 use crate::lock::Lock;
@@ -190,31 +191,6 @@ fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> 
     write_link(&tree.join("usr/share/coreos/os-release"), Path::new("../../lib/os-release"))?;
     // Mount point of the OEM partition.
     make_folder(&tree.join("usr/share/oem"))?;
-    Ok(())
-}
-
-/// The bundle that the script of ca-certificates would create.
-fn bundle_certificates(tree: &Path) -> Result<(), SystemError> {
-    let folder = tree.join("usr/share/ca-certificates");
-    let mut bundle = Vec::new();
-    for path in walk(&folder)? {
-        if path.extension().is_some_and(|extension| extension == "crt") {
-            let path = folder.join(path);
-            bundle.extend(fs::read(&path).at(&path)?);
-        }
-    }
-    write_file(&tree.join("etc/ssl/certs/ca-certificates.crt"), &bundle, 0o644)?;
-    Ok(())
-}
-
-/// Removes backups and locks of the tools that modified `/etc`.
-fn remove_backups(tree: &Path) -> Result<(), SystemError> {
-    for name in ["passwd-", "group-", "shadow-", "gshadow-", ".pwd.lock"] {
-        let path = tree.join("etc").join(name);
-        if path.exists() {
-            fs::remove_file(&path).at(&path)?;
-        }
-    }
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use channel_server::ReleaseFolderError;
-use image::build::{LockedTools, Options, tools, user_cache};
+use image::build::locked_tools::{LockedTools, tools};
+use image::build::{Options, user_cache};
 use image::disk::{BOOT_LOADER, Layout};
 use image::disk_full::DiskFull;
 use image::prebuilt;

@@ -2,6 +2,7 @@
 
 mod customize;
 mod cves;
+mod toolbox;
 mod tracker_copy;
 
 pub use tracker_copy::NoData;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use image::build::{LockedTools, Options, build};
+use image::build::locked_tools::{self, LockedTools};
+use image::build::{Options, build};
 use image::diff::{Change, diff};
 use image::enrolment::SigningKey;
 use image::finish::{DiskChanges, OEM, finish};
@@ -30,7 +32,7 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  keelson image build --out dist\n  keelson image build --format ova --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image cves keelson-9999.1.0-alpha.qcow2\n  keelson image lock --check"
+    after_help = "Examples:\n  keelson image build --out dist\n  keelson image build --format ova --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image cves keelson-9999.1.0-alpha.qcow2\n  keelson image toolbox --output toolbox.tar.zst\n  keelson image lock --check"
 )]
 pub struct Flags {
     #[command(subcommand)]
@@ -47,6 +49,8 @@ enum Verb {
     },
     /// Build the programs and the image; parts with unchanged inputs come from the cache
     Build(BuildFlags),
+    /// Build the container image of debugging tools that `toolbox` runs on machines without a registry
+    Toolbox(toolbox::Flags),
     /// Verify the partitions, hashes, signature and build record of an image
     Verify(VerifyFlags),
     /// Print the packages and the files of /usr that differ between two images
@@ -106,6 +110,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     match &flags.verb {
         Verb::Lock { check } => lock(context, *check),
         Verb::Build(flags) => build_files(context, flags),
+        Verb::Toolbox(flags) => toolbox::run(context, flags),
         Verb::Verify(flags) => verify(context, flags),
         Verb::Diff { before, after } => compare(context, before, after),
         Verb::Customize(flags) => customize::run(context, flags),
@@ -274,5 +279,5 @@ fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<Exi
 
 /// The tools that inspect images.
 fn tools(context: &Context) -> anyhow::Result<LockedTools> {
-    Ok(image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?)
+    Ok(locked_tools::tools(&Options::for_checkout(&checkout()?), context.progress)?)
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use image::build::{LockedTools, Options};
+use image::build::Options;
+use image::build::locked_tools::LockedTools;
 use machines::cluster::BackendKind;
 use netboot::catalog::Loaders;
 
@@ -46,7 +47,8 @@ pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<Machi
     let host = Path::new(HOST);
     match fetchable_checkout(find_checkout()?, host) {
         Ok(checkout) => {
-            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            let tools =
+                image::build::locked_tools::tools(&Options::for_checkout(&checkout), context.progress)?;
             Ok(MachineTools::Locked(tools))
         }
         Err(reason) => match missing_packages(host, on) {
@@ -65,7 +67,8 @@ pub fn ipxe(context: &Context) -> anyhow::Result<(PathBuf, MachineTools)> {
     let has_loader = Loaders::find(&host.join(IPXE)).efi().is_some();
     let tools = match fetchable_checkout(find_checkout()?, host) {
         Ok(checkout) if !has_loader => {
-            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            let tools =
+                image::build::locked_tools::tools(&Options::for_checkout(&checkout), context.progress)?;
             MachineTools::Locked(tools)
         }
         _ => MachineTools::Host,
@@ -78,7 +81,8 @@ pub fn xorriso(context: &Context) -> anyhow::Result<MachineTools> {
     let host = Path::new(HOST);
     match fetchable_checkout(find_checkout()?, host) {
         Ok(checkout) => {
-            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            let tools =
+                image::build::locked_tools::tools(&Options::for_checkout(&checkout), context.progress)?;
             Ok(MachineTools::Locked(tools))
         }
         Err(_) if host.join(XORRISO).exists() => Ok(MachineTools::Host),

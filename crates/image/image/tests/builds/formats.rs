@@ -81,7 +81,7 @@ fn a_config_drive_is_the_same_elsewhere_and_has_its_files() {
     assert!(bytes == fs::read(write("config-drive of another name", "Asia/Kathmandu")).unwrap());
     // The volume id of the first descriptor.
     assert_eq!(&bytes[0x8028..0x8048], format!("{:32}", "config-2").as_bytes());
-    let tools = image::build::tools(&build.options(), Progress::Quiet).unwrap();
+    let tools = image::build::locked_tools::tools(&build.options(), Progress::Quiet).unwrap();
     let place = here.parent().unwrap();
     let tools = Sandbox::new(&tools.path).unwrap().share(place);
     let mut extract = tools.command("xorriso").unwrap();

@@ -15,5 +15,6 @@ mod interruptions;
 mod mirror;
 mod packages;
 mod same_bytes;
+mod toolbox;
 mod verify_and_diff;
 mod vulnerabilities;

@@ -137,7 +137,7 @@ fn a_finished_file_is_sufficient_for_import() {
         let file = alone.join(format!("some.{format}"));
         fs::hard_link(finished.path(format), &file).unwrap();
         let folder_path = alone.join(format!("taken-{format}"));
-        let tools = image::build::tools(&options, Progress::Quiet).unwrap();
+        let tools = image::build::locked_tools::tools(&options, Progress::Quiet).unwrap();
         let imported = import(&file, &tools.path, &folder_path, true).unwrap();
         assert_eq!(
             import(&file, Path::new("/nonexistent"), &folder_path, true).unwrap(),

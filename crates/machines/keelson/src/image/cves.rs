@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use image::build::{LockedTools, Options, tools};
+use image::build::Options;
+use image::build::locked_tools::{LockedTools, tools};
 use image::installed;
 use image::lock::Lock;
 use image::verify::Disk;
