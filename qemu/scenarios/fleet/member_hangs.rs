@@ -11,6 +11,7 @@ use super::cluster::{
 use super::heartbeats::{FOLDER, Heartbeats};
 use crate::failure::Failure;
 use crate::scenario::{Context, DEFAULTS, Scenario};
+use crate::slowdown::slowdown;
 
 pub const MEMBER_HANGS: Scenario = Scenario {
     name: "fleet-member-hangs",
@@ -24,11 +25,12 @@ pub const MEMBER_HANGS: Scenario = Scenario {
 };
 
 /// A heartbeat is due after half of it and units stop after two thirds: in between there is time for a request that
-/// times out, an election and a second request.
+/// times out, an election and a second request. Longer on a slow host.
 const PRESENCE: Duration = Duration::from_secs(20);
 
 fn member_hangs(context: &Context<'_>) -> Result<(), Failure> {
-    let members = form_each_with_another_first(context)?;
+    let presence = PRESENCE.mul_f64(slowdown());
+    let members = form_each_with_another_first(context, presence)?;
     let heartbeats = Heartbeats::new(&context.shared(1));
     let units = beat_on_each(&members, &heartbeats)?;
     let runs = heartbeats.alive()?;
@@ -37,7 +39,7 @@ fn member_hangs(context: &Context<'_>) -> Result<(), Failure> {
     hangs.succeed("sudo systemctl service-watchdogs no")?;
     hangs.succeed("sudo systemctl kill --signal=STOP etcd.service")?;
     // A fleetd that uses only this member would stop its units by then; the others have etcd.
-    std::thread::sleep(PRESENCE);
+    std::thread::sleep(presence);
     heartbeats.undisturbed(&runs, "while a member hangs")?;
     let all: Vec<_> = members.iter().collect();
     for member in &members {
@@ -57,7 +59,10 @@ fn member_hangs(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Each fleetd is configured with all members, the next machine's first.
-fn form_each_with_another_first<'a>(context: &Context<'a>) -> Result<[Member<'a>; NODES], Failure> {
+fn form_each_with_another_first<'a>(
+    context: &Context<'a>,
+    presence: Duration,
+) -> Result<[Member<'a>; NODES], Failure> {
     let mut servers = Vec::new();
     for number in 1..=NODES {
         let machine = context.machine(number);
@@ -67,7 +72,7 @@ fn form_each_with_another_first<'a>(context: &Context<'a>) -> Result<[Member<'a>
         let at = servers.iter().position(|(other, _)| other == name).unwrap_or_default();
         let mut urls: Vec<_> = servers.iter().map(|(_, url)| url.clone()).collect();
         urls.rotate_left((at + 1) % NODES);
-        let presence = format!("agent-ttl: {}s", PRESENCE.as_secs());
+        let presence = format!("agent-ttl: {}s", presence.as_secs());
         user_data(&[presence, format!("etcd-servers: {}", urls.join(","))], "")
     })?;
     into_array(wait_for_cluster(context)?)

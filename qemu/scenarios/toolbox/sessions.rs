@@ -41,7 +41,12 @@ pub fn concurrent(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.wait_until_fails("pgrep -x sleep -a | grep 1000", SOON)?;
     machine.succeed("toolbox --rm")?;
     // One that waits names for what.
-    machine.succeed(&format!("sudo mkdir -p /run/toolbox/core-debian-trixie && (flock 9; sleep 5) 9</run/toolbox/core-debian-trixie & sleep 1; toolbox true 2>/tmp/waiting; grep 'waiting for another toolbox.*{PATH}' /tmp/waiting"))?;
+    let lock = "/run/toolbox/core-debian-trixie";
+    machine.succeed(&format!(
+        "sudo mkdir -p {lock} && : >/tmp/waiting; \
+         (flock 9; until grep 'waiting for another toolbox.*{PATH}' /tmp/waiting; do sleep 0.2; done) 9<{lock} & \
+         while flock --nonblock {lock} true; do :; done; toolbox true 2>/tmp/waiting"
+    ))?;
     Ok(())
 }
 
@@ -54,14 +59,14 @@ pub fn of_the_machine(machine: &Machine<'_>) -> Result<(), Failure> {
     let process = machine.succeed("systemctl show --property=MainPID --value watched.service")?;
     expect_output(machine, "toolbox pgrep -f '^/usr/bin/sleep 100000$'", &process)?;
     let process = process.trim();
-    let trace = format!("toolbox sh -c 'timeout 3 strace -p {process} 2>&1; true'");
-    let traced = machine.succeed(&trace)?;
-    expect(traced.contains("nanosleep"), "a system call of the machine's process", &traced)?;
+    let trace = format!("toolbox sh -c 'timeout 3 strace -p {process} 2>&1; true' | grep nanosleep");
+    machine.wait_until_succeeds(&trace, SOON)?;
     for fact in ["readlink /proc/self/ns/net", "hostname", "ip -oneline -4 address"] {
         let of_machine = machine.succeed(fact)?;
         expect_output(machine, &format!("toolbox {fact}"), &of_machine)?;
     }
-    let capture = "toolbox sh -c 'timeout 60 tcpdump -c 1 -ni lo icmp 2>/dev/null & sleep 2; ping -c 5 127.0.0.9 >/dev/null; wait'";
+    let capture = "toolbox sh -c 'tcpdump -c 1 -ni lo icmp 2>/dev/null & \
+        while kill -0 $!; do ping -c 1 127.0.0.9 >/dev/null; done'";
     let captured = machine.succeed(capture)?;
     expect(captured.contains("127.0.0.9: ICMP echo request"), "a packet of the machine", &captured)?;
     machine.succeed("toolbox sh -c 'echo written >/media/root/home/core/written; ls /media/root/usr/bin/toolbox /media/root/run/toolbox'")?;
