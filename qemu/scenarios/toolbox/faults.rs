@@ -48,27 +48,34 @@ fn refused_archive(machine: &Machine<'_>, archive: &str, expected: &str) -> Resu
     nothing_left(machine)
 }
 
+/// Kills `call` as soon as the pattern matches a path of the directory. If it ended before, it is made again after `before`.
+fn kill_when_exists(machine: &Machine<'_>, before: &str, call: &str, pattern: &str) -> Result<(), Failure> {
+    let killed = format!(
+        "{before}; setsid {call} >/tmp/killed 2>&1 & group=$!; \
+         until sudo find /var/lib/toolbox -path '{pattern}' | grep -q . || ! kill -0 $group; do :; done; \
+         sudo kill -KILL -- -$group; wait $group; test $? = 137"
+    );
+    machine.wait_until_succeeds(&killed, SOON)?;
+    Ok(())
+}
+
 /// Killed while it unpacks, it leaves no toolbox, and the next call makes one.
 pub fn killed(machine: &Machine<'_>) -> Result<(), Failure> {
-    configure(machine, &format!("TOOLBOX_DOCKER_ARCHIVE={SMALL}"))?;
-    for moment in ["/var/lib/toolbox/.core-debian-trixie", "/var/lib/toolbox/.core-debian-trixie/new"] {
-        // Again, if it was complete before it was killed.
-        let killed = format!(
-            "toolbox --rm; setsid toolbox true >/tmp/killed 2>&1 & group=$!; \
-             until sudo test -e {moment} || ! kill -0 $group; do :; done; \
-             sudo kill -KILL -- -$group; wait $group; sudo test ! -e {PATH} && sudo test -e {moment}"
-        );
-        machine.wait_until_succeeds(&killed, SOON)?;
-        expect_output(machine, "toolbox echo entered", "entered\n")?;
+    // os-release, by which a toolbox is known, precedes a large file, and that precedes the command.
+    machine.succeed("tar -C / -cf ~/large.tar etc/os-release usr/bin/docker usr/bin/busybox")?;
+    for (archive, pattern) in [
+        (SMALL, "*/.core-debian-trixie"),
+        (SMALL, "*/.core-debian-trixie/new"),
+        ("/home/core/large.tar", "*/usr/bin/docker"),
+    ] {
+        configure(machine, &format!("TOOLBOX_DOCKER_ARCHIVE={archive}"))?;
+        kill_when_exists(machine, "toolbox --rm", "toolbox true", pattern)?;
+        expect_output(machine, "toolbox busybox echo entered", "entered\n")?;
         expect_output(machine, "sudo find /var/lib/toolbox -mindepth 1 -maxdepth 1", &format!("{PATH}\n"))?;
     }
     // A toolbox of before remains if its replacement is interrupted.
-    machine.succeed("toolbox touch /kept")?;
-    machine.succeed(
-        "setsid toolbox --pull true >/tmp/killed 2>&1 & group=$!; \
-         until sudo test -e /var/lib/toolbox/.core-debian-trixie; do :; done; sudo kill -KILL -- -$group; \
-         wait $group || true",
-    )?;
+    configure(machine, &format!("TOOLBOX_DOCKER_ARCHIVE={SMALL}"))?;
+    kill_when_exists(machine, "toolbox --pull touch /kept", "toolbox --pull true", "*/.core-debian-trixie")?;
     machine.succeed("toolbox ls /kept && toolbox --rm")?;
     nothing_left(machine)
 }

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 
 /// Part of the step, and the modules of the test binary that it runs. All tests of a run share a first build.
 const MODULES: [(&str, &[&str]); 3] = [
-    (USUAL, &["same_bytes", "verify_and_diff", "packages", "vulnerabilities"]),
+    (USUAL, &["same_bytes", "verify_and_diff", "packages", "vulnerabilities", "toolbox"]),
     (FAULTS, &["incremental", "interruptions", "faults"]),
     (FORMATS, &["formats"]),
 ];
@@ -81,6 +81,22 @@ fn skipped(folder: &Path) -> Result<Vec<Skip>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_module_of_builds_is_in_a_part() {
+        let folder = crate::workspace::root().join("crates/image/image/tests/builds");
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_run = MODULES.iter().any(|(_, modules)| {
+                modules.iter().any(|module| path.file_stem().is_some_and(|stem| stem == *module))
+            });
+            assert!(
+                is_run || !fs::read_to_string(&path).unwrap().contains("#[ignore"),
+                "{}: no part of the step image runs it",
+                path.display()
+            );
+        }
+    }
 
     #[test]
     fn skipped_checks_are_reported() {
