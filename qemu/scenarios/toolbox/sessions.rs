@@ -61,7 +61,7 @@ pub fn of_the_machine(machine: &Machine<'_>) -> Result<(), Failure> {
     let process = process.trim();
     let trace = format!("toolbox sh -c 'timeout 3 strace -p {process} 2>&1; true' | grep nanosleep");
     machine.wait_until_succeeds(&trace, SOON)?;
-    for fact in ["readlink /proc/self/ns/net", "hostname", "ip -oneline -4 address"] {
+    for fact in ["readlink /proc/self/ns/net", "hostname", "ip -4 route"] {
         let of_machine = machine.succeed(fact)?;
         expect_output(machine, &format!("toolbox {fact}"), &of_machine)?;
     }
