@@ -30,7 +30,7 @@ use crate::system::{self, SystemError};
 use crate::toolbox::ToolboxError;
 use crate::tree::{FACTORY_ETC, TreeError, make_folder, remove};
 use crate::umask::BuildUmask;
-use crate::unpack::{Exclusions, UnpackError, make_mount_point, unpack};
+use crate::unpack::{Exclusions, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
 pub use crate::options::{Options, user_cache};
@@ -240,8 +240,8 @@ impl<'a> Build<'a> {
     fn trees(&mut self) -> Result<Trees, BuildError> {
         let cache = self.packages(&[Tree::System, Tree::Tools])?;
         let started = Instant::now();
-        let tools_tree = self.unpack_tree(Tree::Tools, &cache, |tree| Ok(make_mount_point(tree)?))?;
-        let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
+        let tools_tree = self.tools_tree(&cache)?;
+        let tools = self.sandbox(&tools_tree)?;
         // The signing key may be outside of the shared folders.
         let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);
         let tools = signing.filter_map(|file| file.parent()).fold(tools, Sandbox::share);

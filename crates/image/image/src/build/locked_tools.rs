@@ -1,13 +1,15 @@
-//! The tools without an image, for what inspects images.
+//! The tree of the locked tools: for the steps of a build, and without an image for what inspects images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use progress::Progress;
+use sandbox::Sandbox;
 
 use super::{Build, BuildError};
 use crate::fetch::DebCache;
 use crate::lock::Tree;
 use crate::options::Options;
+use crate::unpack::make_mount_point;
 use crate::work::Work;
 
 /// The locked tools tree. It is not removed while this exists.
@@ -25,5 +27,17 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     let report = |done, all| step.set(format!("{done} of {all}"));
     cache.fill(&build.lock.of_trees(&[Tree::Tools]), &options.cancel, &report)?;
     drop(step);
-    Ok(LockedTools { path: build.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
+    Ok(LockedTools { path: build.tools_tree(&cache)?, _work: build.work })
+}
+
+impl Build<'_> {
+    /// Unpacks the tools if necessary. All steps do it here: they are cached under one key.
+    pub(super) fn tools_tree(&self, cache: &DebCache) -> Result<PathBuf, BuildError> {
+        self.unpack_tree(Tree::Tools, cache, |tree| Ok(make_mount_point(tree)?))
+    }
+
+    /// Runs the tools of a tree, with the folders that every step needs.
+    pub(super) fn sandbox(&self, tools_tree: &Path) -> Result<Sandbox, BuildError> {
+        Ok(Sandbox::new(tools_tree)?.share(&self.options.checkout).share(self.work.folder()))
+    }
 }

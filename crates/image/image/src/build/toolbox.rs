@@ -6,14 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use progress::Progress;
-use sandbox::Sandbox;
 
 use super::{Build, BuildError, cached_mark, with_cause};
 use crate::lock::Tree;
 use crate::options::Options;
 use crate::recipe::TOOLBOX;
 use crate::toolbox;
-use crate::unpack::make_mount_point;
 use crate::work::Work;
 
 /// An archive in the work folder. It is not removed while this exists.
@@ -48,8 +46,7 @@ pub fn toolbox(options: &Options, progress: Progress) -> Result<ToolboxArchive, 
 impl Build<'_> {
     fn toolbox(mut self) -> Result<ToolboxArchive, BuildError> {
         let cache = self.packages(&[Tree::Tools, Tree::Toolbox])?;
-        let tools_tree = self.unpack_tree(Tree::Tools, &cache, |tree| Ok(make_mount_point(tree)?))?;
-        let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
+        let tools = self.sandbox(&self.tools_tree(&cache)?)?;
         let base = self.unpack_tree(Tree::Toolbox, &cache, |_| Ok(()))?;
         let step = self.progress.step("toolbox");
         let (layer, version) = (self.options.checkout.join(toolbox::LAYER), self.release.full_version());

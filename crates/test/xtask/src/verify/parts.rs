@@ -58,16 +58,11 @@ const FLANNEL: &[&str] = &[
     "qemu/user-data/flannel",
     "qemu/user-data/flannel-without-configuration",
 ];
-const TOOLBOX: &[&str] =
-    &["qemu/scenarios/toolbox", "os/rootfs/usr/bin/toolbox", "os/packages", "os/toolbox/"];
-const RKT: &[&str] = &["qemu/scenarios/rkt", "units/usr/lib/systemd/system/rkt-gc"];
-const DOCKER: &[&str] =
-    &["qemu/scenarios/docker", "qemu/user-data/docker", "os/rootfs/usr/lib/keelson/docker"];
 const LOCKSMITH: &[&str] = &["qemu/scenarios/locksmith", "units/usr/lib/systemd/system/locksmithd"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
 /// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
-const AREAS: [(&str, Area); 15] = [
+const AREAS: [(&str, Area); 10] = [
     (
         "update",
         Area {
@@ -129,11 +124,6 @@ const AREAS: [(&str, Area); 15] = [
     ("kv", Area { packages: &["etcd", "etcdctl"], paths: KV, except: &[] }),
     ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: FLEET, except: &[] }),
     ("flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
-    ("docker-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
-    ("docker-before-flannel", Area { packages: &["flanneld"], paths: FLANNEL, except: &[] }),
-    ("docker", Area { packages: &[], paths: DOCKER, except: &[] }),
-    ("toolbox", Area { packages: &["rkt", "image"], paths: TOOLBOX, except: &[] }),
-    ("rkt", Area { packages: &["rkt"], paths: RKT, except: &[] }),
     ("locksmith", Area { packages: &["locksmithd"], paths: LOCKSMITH, except: &[] }),
     (
         "attack",
