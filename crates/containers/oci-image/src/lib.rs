@@ -11,6 +11,7 @@ pub mod challenge;
 pub mod config;
 pub mod credentials;
 pub mod digest;
+mod document;
 pub mod image_name;
 pub mod limits;
 pub mod manifest;

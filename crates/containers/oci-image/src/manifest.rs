@@ -1,10 +1,10 @@
 //! Manifests and indexes: what a registry or an archive lists, checked.
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::digest::{Digest, DigestError};
+use crate::document::{Descriptor, ImageIndex, ImageManifest};
 use crate::limits::{MAX_CONFIG, MAX_DOCUMENT, MAX_LAYER, MAX_LAYERS, MAX_MANIFESTS, MAX_PAYLOAD};
 use crate::media_type::{
     Compression, DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, LayerType, OCI_CONFIG, OCI_INDEX,
@@ -166,9 +166,8 @@ pub fn signed_payloads(bytes: &[u8]) -> Result<Vec<SignedPayload>, DocumentError
     kind(bytes)?;
     let parsed: ImageManifest = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
     let mut payloads = Vec::new();
-    for layer in parsed.layers().iter().take(crate::limits::MAX_SIGNATURES) {
-        let annotations = layer.annotations().as_ref();
-        if let Some(signature) = annotations.and_then(|annotations| annotations.get(COSIGN_SIGNATURE)) {
+    for layer in parsed.layers.iter().take(crate::limits::MAX_SIGNATURES) {
+        if let Some(signature) = layer.annotation(COSIGN_SIGNATURE) {
             let blob = blob(layer, "a signed payload", MAX_PAYLOAD)?;
             payloads.push(SignedPayload { blob, signature: signature.clone() });
         }
@@ -220,60 +219,49 @@ fn expect_type(kind: &Kind, expected: [&str; 2]) -> Result<(), DocumentError> {
 
 fn manifest(bytes: &[u8], kind: &Kind) -> Result<Manifest, DocumentError> {
     expect_type(kind, [OCI_MANIFEST, DOCKER_MANIFEST])?;
-    let parsed: ImageManifest = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
-    let config_type = parsed.config().media_type().to_string();
-    if ![OCI_CONFIG, DOCKER_CONFIG].contains(&config_type.as_str()) {
-        return Err(DocumentError::Config(config_type));
+    let ImageManifest { config, layers } = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    if ![OCI_CONFIG, DOCKER_CONFIG].contains(&config.media_type.as_str()) {
+        return Err(DocumentError::Config(config.media_type));
     }
-    if parsed.layers().len() > MAX_LAYERS {
-        return Err(DocumentError::Layers(parsed.layers().len()));
+    if layers.len() > MAX_LAYERS {
+        return Err(DocumentError::Layers(layers.len()));
     }
-    let layers = parsed.layers().iter().enumerate().map(|(index, layer)| {
-        let (number, media_type) = (index + 1, layer.media_type().to_string());
-        match layer_type(&media_type) {
-            LayerType::Tar(compression) => {
-                Ok(Layer { blob: blob(layer, &format!("layer {number}"), MAX_LAYER)?, compression })
-            }
-            LayerType::NotDistributed => Err(DocumentError::NotDistributed(number)),
-            LayerType::Unknown => Err(DocumentError::Layer { number, media_type }),
+    let layers = (1..).zip(&layers).map(|(number, layer)| match layer_type(&layer.media_type) {
+        LayerType::Tar(compression) => {
+            Ok(Layer { blob: blob(layer, &format!("layer {number}"), MAX_LAYER)?, compression })
         }
+        LayerType::NotDistributed => Err(DocumentError::NotDistributed(number)),
+        LayerType::Unknown => Err(DocumentError::Layer { number, media_type: layer.media_type.clone() }),
     });
     Ok(Manifest {
-        config: blob(parsed.config(), "the configuration", MAX_CONFIG)?,
+        config: blob(&config, "the configuration", MAX_CONFIG)?,
         layers: layers.collect::<Result<_, _>>()?,
     })
 }
 
 fn index(bytes: &[u8], kind: &Kind) -> Result<Index, DocumentError> {
     expect_type(kind, [OCI_INDEX, DOCKER_INDEX])?;
-    let parsed: ImageIndex = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
-    let count = parsed.manifests().len();
-    if count > MAX_MANIFESTS {
-        return Err(DocumentError::Manifests(count));
+    let ImageIndex { manifests } = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    if manifests.len() > MAX_MANIFESTS {
+        return Err(DocumentError::Manifests(manifests.len()));
     }
-    let known = |entry: &&Descriptor| is_document(entry.media_type().as_ref());
-    let entries = parsed.manifests().iter().filter(known).map(|entry| {
-        let annotations = entry.annotations().as_ref();
-        let annotation = |name| annotations.and_then(|annotations| annotations.get(name));
-        let platform = entry.platform().as_ref().map(|platform| {
-            let variant = platform.variant().as_deref().unwrap_or_default();
-            Platform::new(&platform.os().to_string(), &platform.architecture().to_string(), variant)
-        });
+    let known = |entry: &&Descriptor| is_document(&entry.media_type);
+    let entries = manifests.iter().filter(known).map(|entry| {
         Ok(IndexEntry {
             blob: blob(entry, "a manifest", MAX_DOCUMENT)?,
-            platform,
-            name: annotation(FULL_NAME).or(annotation(REF_NAME)).cloned(),
+            platform: entry.platform.as_ref().map(Platform::from),
+            name: entry.annotation(FULL_NAME).or(entry.annotation(REF_NAME)).cloned(),
         })
     });
     Ok(Index { manifests: entries.collect::<Result<_, _>>()? })
 }
 
 fn blob(descriptor: &Descriptor, what: &str, limit: u64) -> Result<Blob, DocumentError> {
-    let size = descriptor.size();
+    let size = descriptor.size;
     if size > limit {
         return Err(DocumentError::Size { what: what.to_owned(), size, limit });
     }
-    let digest = descriptor.digest().to_string().parse();
+    let digest = descriptor.digest.parse();
     let digest = digest.map_err(|source| DocumentError::Digest { what: what.to_owned(), source })?;
     Ok(Blob { digest, size })
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use oci_spec::image::Config;
-
+use crate::config::{ContainerConfig, NameSet};
 use crate::user::UserSpec;
 
 /// Docker's search path of programs, for images without one.
@@ -95,13 +94,13 @@ pub enum SettingsError {
 ///
 /// # Errors
 /// A setting is invalid, or there is nothing to run.
-pub fn settings(config: &Config, overrides: &Overrides) -> Result<RuntimeSettings, SettingsError> {
-    let stop_signal = overrides.stop_signal.as_deref().or(config.stop_signal().as_deref());
-    let user = overrides.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
-    let directory = overrides.directory.as_ref().or(config.working_dir().as_ref());
+pub fn settings(config: &ContainerConfig, overrides: &Overrides) -> Result<RuntimeSettings, SettingsError> {
+    let stop_signal = overrides.stop_signal.as_deref().or(config.stop_signal.as_deref());
+    let user = overrides.user.as_deref().or(config.user.as_deref()).unwrap_or_default();
+    let directory = overrides.directory.as_ref().or(config.working_dir.as_ref());
     let directory = directory.filter(|directory| !directory.is_empty()).map_or("/", String::as_str);
-    let volumes = config.volumes().iter().flatten();
-    let ports = config.exposed_ports().iter().flatten();
+    let volumes = config.volumes.iter().flat_map(NameSet::keys);
+    let ports = config.exposed_ports.iter().flat_map(NameSet::keys);
     Ok(RuntimeSettings {
         arguments: arguments(config, overrides)?,
         environment: environment(config, overrides)?,
@@ -113,9 +112,9 @@ pub fn settings(config: &Config, overrides: &Overrides) -> Result<RuntimeSetting
     })
 }
 
-fn arguments(config: &Config, overrides: &Overrides) -> Result<Vec<String>, SettingsError> {
-    let image_command = if overrides.entrypoint.is_some() { None } else { config.cmd().as_ref() };
-    let entrypoint = overrides.entrypoint.as_ref().or(config.entrypoint().as_ref());
+fn arguments(config: &ContainerConfig, overrides: &Overrides) -> Result<Vec<String>, SettingsError> {
+    let image_command = if overrides.entrypoint.is_some() { None } else { config.cmd.as_ref() };
+    let entrypoint = overrides.entrypoint.as_ref().or(config.entrypoint.as_ref());
     let command = overrides.command.as_ref().or(image_command);
     let arguments: Vec<String> = entrypoint.into_iter().chain(command).flatten().cloned().collect();
     if arguments.first().is_none_or(String::is_empty) {
@@ -127,9 +126,12 @@ fn arguments(config: &Config, overrides: &Overrides) -> Result<Vec<String>, Sett
     Ok(arguments)
 }
 
-fn environment(config: &Config, overrides: &Overrides) -> Result<Vec<(String, String)>, SettingsError> {
+fn environment(
+    config: &ContainerConfig,
+    overrides: &Overrides,
+) -> Result<Vec<(String, String)>, SettingsError> {
     let mut environment = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())];
-    let image = config.env().iter().flatten().map(|entry| {
+    let image = config.env.iter().flatten().map(|entry| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         (name.to_owned(), value.to_owned())
     });

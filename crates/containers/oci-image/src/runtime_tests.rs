@@ -1,6 +1,6 @@
 use super::*;
 
-fn config(json: &str) -> Config {
+fn config(json: &str) -> ContainerConfig {
     serde_json::from_str(json).unwrap()
 }
 

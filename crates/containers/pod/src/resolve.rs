@@ -72,7 +72,7 @@ pub fn resolve(
         (Some(user), Some(group)) => Some(format!("{user}:{group}")),
         (Some(user), None) => Some(user.clone()),
         (None, Some(group)) => {
-            let user = own.user().as_deref().unwrap_or_default();
+            let user = own.user.as_deref().unwrap_or_default();
             let user = user.split(':').next().filter(|user| !user.is_empty()).unwrap_or("0");
             Some(format!("{user}:{group}"))
         }
@@ -91,7 +91,7 @@ pub fn resolve(
     let user = settings.user.resolve(passwd, group).map_err(|error| failed(error.into()))?;
     let mut environment = settings.environment;
     let image_sets = |name: &str| {
-        let mut own = own.env().iter().flatten().filter_map(|entry| entry.split('=').next());
+        let mut own = own.env.iter().flatten().filter_map(|entry| entry.split('=').next());
         own.any(|own| own == name) || overrides.environment.iter().any(|(own, _)| own == name)
     };
     for (key, value) in &pod.inherited {

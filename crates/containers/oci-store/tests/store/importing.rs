@@ -35,7 +35,7 @@ fn check(bytes: &[u8], options: &ImportOptions<'_>, expected: Result<(&[&str], &
             }
             let tree = store.unpack(record.manifest, &unpack_options()).unwrap();
             assert_eq!(listing(&tree.rootfs()), files);
-            assert_eq!(store.config(record.manifest).unwrap().config.env().as_ref().unwrap(), &["A=1"]);
+            assert_eq!(store.config(record.manifest).unwrap().config.env.as_ref().unwrap(), &["A=1"]);
         }
         (Err(error), Err(excerpt)) => {
             assert!(error.contains(excerpt), "{error}");

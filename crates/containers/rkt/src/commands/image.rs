@@ -234,7 +234,7 @@ fn cat_manifest(context: &Context, args: &ParsedArgs) -> anyhow::Result<u8> {
         "id": images::id(record.manifest),
         "names": record.names,
         "platform": config.platform.to_string(),
-        "config": config.config,
+        "config": config.raw_config,
         "diff_ids": config.diff_ids,
     });
     let text = match args.text_or_default("pretty-print") {

@@ -33,6 +33,7 @@ mod test_run;
 mod touched;
 mod tuf;
 mod vagrant;
+mod verified;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -155,6 +156,9 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let verdict = verdict(&results, &unlisted, flags.strict || flags.ci);
     println!("\n{}", report.text());
     println!("{}", next(&run, &results, &unlisted, verdict));
+    if let Some(verified) = run.verified_after(&results)? {
+        println!(" once this has landed, {}:\n{}", verified::FILE, verified.text());
+    }
     println!(" {}{}", report.coverage(), scope(&run));
     Ok(verdict)
 }

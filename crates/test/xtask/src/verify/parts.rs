@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::touched::Area;
+use super::touched::{Area, Touched};
 
 /// When a part runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,10 @@ impl Part {
 
     pub fn step(&self) -> &str {
         step_of(&self.id)
+    }
+
+    pub fn is_touched(&self, touched: &Touched) -> bool {
+        matches!(self.kind, Kind::Touched(area) if touched.touches(area))
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::parts::{Kind, Part, step_of};
 use super::rotation::{SLICES, slice};
-use super::touched::Touched;
 
 /// How many of the checks a run includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +18,9 @@ pub enum Size {
 
 /// Planned seconds of a CI run on a host of reference speed: 45 minutes, less a tenth for unrecorded work.
 pub const TARGET: f64 = 0.9 * 45.0 * 60.0;
-/// Seconds after which a CI run starts no optional part: CI aborts a run after 90 minutes.
+/// Seconds after which a CI run starts no optional part, however slow its host is: CI aborts a run after 90 minutes.
 pub const LIMIT: f64 = 78.0 * 60.0;
-/// Steps whose parts run on booted nodes: their slice has reserved time, so that ten runs cover all of them.
+/// Steps whose parts run on booted nodes: their slice has half of the time that the other touched parts leave.
 const SCENARIOS: &str = "scenarios-";
 /// Assumed seconds of a part without a record.
 const UNKNOWN: f64 = 150.0;
@@ -38,89 +37,90 @@ pub struct Clock {
     pub slowdown: f64,
 }
 
-/// Why a part is omitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
-    /// The change touches it, and it does not fit before [`LIMIT`].
-    Touched,
-    /// It belongs to the rotating slice, and fits neither before [`TARGET`], scaled by the host's speed, nor, as a
-    /// scenario beside touched parts, into the time that those leave before [`LIMIT`].
-    Slice,
-}
-
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub run: BTreeSet<String>,
-    pub left_out: BTreeMap<String, LeftOut>,
+    /// What does not fit before [`TARGET`], scaled by the host's speed.
+    pub left_out: BTreeSet<String>,
 }
 
-/// Plans a CI run: what every change needs, what it touches, and slice `number` of the rest. Parts of `finished` steps
-/// are neither run nor left out.
+/// Whether the part runs on booted nodes.
+pub fn is_scenario(id: &str) -> bool {
+    id.starts_with(SCENARIOS)
+}
+
+/// Plans a CI run: what every change needs, what is `due` in this order, and slice `number` of the rest. Parts of
+/// `finished` steps are neither run nor left out.
 pub fn of_ci(
     parts: &[Part],
-    touched: &Touched,
+    due: &[String],
     number: u64,
     costs: &Costs,
     clock: Clock,
     finished: &BTreeSet<&str>,
 ) -> Plan {
     let cost = |id: &str| cost(costs, id);
-    let is_touched = |part: &Part| match part.kind {
-        Kind::Touched(area) => touched.touches(area),
-        Kind::Always | Kind::Long => false,
-    };
     let mut plan = Plan::default();
-    let to_come = |part: &&Part| !finished.contains(part.step());
-    let always = |part: &&Part| part.kind == Kind::Always;
-    plan.run.extend(parts.iter().filter(to_come).filter(always).map(|part| part.id.clone()));
-    let touched_parts: Vec<&Part> = parts.iter().filter(|part| is_touched(part)).collect();
-    let touched_parts: Vec<&str> =
-        touched_parts.into_iter().filter(to_come).map(|part| part.id.as_str()).collect();
-    // The slice is computed over all rotating parts, so that a part that is touched today, or whose step is finished,
-    // keeps its slot.
+    let is_finished = |id: &str| finished.contains(step_of(id));
+    let always = parts.iter().filter(|part| part.kind == Kind::Always && !is_finished(&part.id));
+    plan.run.extend(always.map(|part| part.id.clone()));
+    // The slice is computed over all rotating parts, so that a part that is due today, or whose step is finished, keeps
+    // its slot.
     let (scenarios, others): (Vec<String>, Vec<String>) = parts
         .iter()
         .filter(|part| part.kind != Kind::Always)
         .map(|part| part.id.clone())
-        .partition(|id| id.starts_with(SCENARIOS));
+        .partition(|id| is_scenario(id));
     // Rotates the order per round: a part that was omitted for lack of time comes first in another round.
     let round = usize::try_from(number / SLICES).unwrap_or(0);
     let turn = |parts: &[String]| -> Vec<String> {
         let mut turn: Vec<String> = slice(parts, cost, number).into_iter().collect();
         let first = round % turn.len().max(1);
         turn.rotate_left(first);
-        turn.retain(|id| !touched_parts.contains(&id.as_str()) && !finished.contains(step_of(id)));
+        turn.retain(|id| !due.contains(id) && !is_finished(id));
         turn
     };
-    let mut at = clock.elapsed;
-    let mut fit = |plan: &mut Plan, id: &str, limit: f64, why: LeftOut| {
-        let after = at + cost(id) * clock.slowdown;
-        if after > limit {
-            plan.left_out.insert(id.to_owned(), why);
-        } else {
-            at = after;
-            plan.left_out.remove(id);
-            plan.run.insert(id.to_owned());
-        }
-    };
     let until = (TARGET * clock.slowdown).min(LIMIT);
+    let (due_scenarios, due_others): (Vec<&String>, Vec<&String>) =
+        due.iter().filter(|id| !is_finished(id)).partition(|id| is_scenario(id));
+    let mut filling = Filling { plan, at: clock.elapsed, costs, slowdown: clock.slowdown };
+    filling.take(due_others, until);
     let scenarios = turn(&scenarios);
-    // A change that touches every machine would leave no time for the slice, and most changes do: its scenarios get
-    // what the touched parts leave of the time until the limit, at least a quarter and at most half.
-    if !touched_parts.is_empty() {
-        let left = (LIMIT - clock.elapsed).max(0.0);
-        let needed: f64 = touched_parts.iter().map(|id| cost(id)).sum();
-        let spare = left - needed * clock.slowdown;
-        let reserved = clock.elapsed + spare.clamp(left / 4.0, left / 2.0);
-        scenarios.iter().for_each(|id| fit(&mut plan, id, reserved, LeftOut::Slice));
-        touched_parts.iter().for_each(|id| fit(&mut plan, id, LIMIT, LeftOut::Touched));
+    // A change that touches every machine would leave no time for the slice, and most changes do.
+    if !due_scenarios.is_empty() {
+        let half = filling.at + (until - filling.at).max(0.0) / 2.0;
+        filling.take(&scenarios, half);
+        filling.take(due_scenarios, until);
     }
-    for id in scenarios.iter().chain(&turn(&others)) {
-        if !plan.run.contains(id) {
-            fit(&mut plan, id, until, LeftOut::Slice);
+    filling.take(scenarios.iter().chain(&turn(&others)), until);
+    filling.plan
+}
+
+/// A plan to which parts are added.
+struct Filling<'a> {
+    plan: Plan,
+    /// Seconds that the run takes with what the plan has.
+    at: f64,
+    costs: &'a Costs,
+    slowdown: f64,
+}
+
+impl Filling<'_> {
+    /// Adds those of the parts that end before `limit`.
+    fn take<'p>(&mut self, parts: impl IntoIterator<Item = &'p String>, limit: f64) {
+        for id in parts {
+            let end = self.at + cost(self.costs, id) * self.slowdown;
+            if self.plan.run.contains(id) {
+                continue;
+            } else if end > limit {
+                self.plan.left_out.insert(id.clone());
+            } else {
+                self.at = end;
+                self.plan.left_out.remove(id);
+                self.plan.run.insert(id.clone());
+            }
         }
     }
-    plan
 }
 
 /// How the command line selects a part.
@@ -148,7 +148,7 @@ pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&Part) -> Named) -> Pl
     };
     Plan {
         run: parts.iter().filter(|part| runs(part)).map(|part| part.id.clone()).collect(),
-        left_out: BTreeMap::new(),
+        left_out: BTreeSet::new(),
     }
 }
 
@@ -176,98 +176,112 @@ mod tests {
         parts
     }
 
-    fn touching(packages: &[&str]) -> Touched {
-        let packages = packages.iter().map(|name| (*name).to_owned()).collect();
-        Touched::Some { files: BTreeSet::new(), packages }
+    fn ids(prefix: &str, count: u64) -> Vec<String> {
+        (0..count).map(|number| format!("{prefix}{number}")).collect()
     }
 
-    fn check(touched: &Touched, clock: Clock, expect: (usize, usize, usize)) {
-        let plan = of_ci(&parts(), touched, 9, &Costs::new(), clock, &BTreeSet::new());
-        let left = |why| plan.left_out.values().filter(|left| **left == why).count();
-        assert_eq!((plan.run.len(), left(LeftOut::Touched), left(LeftOut::Slice)), expect, "{plan:?}");
+    /// A plan of parts that take [`UNKNOWN`] seconds.
+    fn plan(parts: &[Part], due: &[String], number: u64, clock: Clock) -> Plan {
+        of_ci(parts, due, number, &Costs::new(), clock, &BTreeSet::new())
+    }
+
+    /// `expect`: parts that run, that are left out though they are due, and that are left out of the slice.
+    fn check(due: &[String], clock: Clock, expect: (usize, usize, usize)) {
+        let plan = plan(&parts(), due, 9, clock);
+        let (due, slice): (Vec<&String>, Vec<&String>) =
+            plan.left_out.iter().partition(|id| due.contains(id));
+        assert_eq!((plan.run.len(), due.len(), slice.len()), expect, "{plan:?}");
     }
 
     #[test]
-    fn a_ci_run_takes_what_is_touched_and_a_slice() {
+    fn a_ci_run_takes_what_is_due_and_a_slice() {
         let early = Clock { elapsed: 1000.0, slowdown: 1.0 };
-        check(&touching(&[]), early, (5, 0, 0));
-        let both = of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), early, &BTreeSet::new());
-        assert!(both.run.is_superset(&(0..4).map(|number| format!("conformance/{number}")).collect()));
-        let all: BTreeSet<_> = (0..10)
-            .flat_map(|number| {
-                of_ci(&parts(), &touching(&[]), number, &Costs::new(), early, &BTreeSet::new()).run
-            })
-            .collect();
+        check(&[], early, (5, 0, 0));
+        let due = ids("conformance/", 4);
+        let both = plan(&parts(), &due, 9, early);
+        assert!(due.iter().all(|id| both.run.contains(id)));
+        let all: BTreeSet<_> = (0..10).flat_map(|number| plan(&parts(), &[], number, early).run).collect();
         assert_eq!(all.len(), 41, "ten runs take every part");
     }
 
     #[test]
     fn ten_runs_take_every_scenario_though_other_parts_are_left_out() {
-        let parts: Vec<Part> = (0..60)
-            .flat_map(|number| ["scenarios-qemu", "soaks"].map(|step| format!("{step}/{number}")))
+        let parts: Vec<Part> = ["scenarios-qemu/", "soaks/"]
+            .into_iter()
+            .flat_map(|step| ids(step, 60))
             .map(|id| Part::new(id, Kind::Long))
             .collect();
         // 6 scenarios and 6 soaks per slice, 15 minutes each; 20 minutes are left.
         let clock = Clock { elapsed: TARGET - 20.0 * 60.0, slowdown: 1.0 };
-        let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock, &BTreeSet::new());
-        let run: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
-        let scenarios = run.iter().filter(|id| id.starts_with(SCENARIOS)).count();
+        let run: BTreeSet<String> = (0..10).flat_map(|number| plan(&parts, &[], number, clock).run).collect();
+        let scenarios = run.iter().filter(|id| is_scenario(id)).count();
         assert_eq!((scenarios, run.len() - scenarios), (60, 20));
     }
 
     #[test]
-    fn ten_runs_take_every_scenario_though_each_touches_all() {
-        let scenario = |name: String, kind| Part::new(format!("scenarios-qemu/{name}"), kind);
-        let long = (0..40).map(|number| scenario(format!("long-{number}"), Kind::Long));
-        let usual = (0..8).map(|number| scenario(format!("usual-{number}"), Kind::Touched(AREA)));
-        let parts: Vec<Part> = usual.chain(long).collect();
-        let clock = Clock { elapsed: 1500.0, slowdown: 1.0 };
-        let plans: Vec<Plan> = (0..10)
-            .map(|number| of_ci(&parts, &touching(&["etcd"]), number, &Costs::new(), clock, &BTreeSet::new()))
-            .collect();
-        let run: BTreeSet<&String> = plans.iter().flat_map(|plan| &plan.run).collect();
+    fn runs_that_touch_everything_take_all_of_it_and_all_slices_in_turns() {
+        let of =
+            |prefix: &str, count, kind| ids(prefix, count).into_iter().map(move |id| Part::new(id, kind));
+        let long = of("scenarios-qemu/long-", 40, Kind::Long);
+        let usual = of("scenarios-qemu/usual-", 8, Kind::Touched(AREA));
+        let image = of("image/", 2, Kind::Touched(AREA));
+        let parts: Vec<Part> = image.chain(usual).chain(long).collect();
+        // 25 minutes are left: what is due takes as long, and the slice's four scenarios 10.
+        let clock = Clock { elapsed: TARGET - 25.0 * 60.0, slowdown: 1.0 };
+        let (image, usual) = (ids("image/", 2), ids("scenarios-qemu/usual-", 8));
+        let mut outstanding = Vec::new();
+        let (mut run, mut last_of_usual) = (BTreeSet::new(), BTreeSet::new());
+        for number in 0..20 {
+            let rest = usual.iter().filter(|id| !outstanding.contains(*id)).cloned();
+            let due: Vec<String> = image.iter().cloned().chain(outstanding.clone()).chain(rest).collect();
+            let plan = plan(&parts, &due, number, clock);
+            assert!(image.iter().all(|id| plan.run.contains(id)), "{plan:?}");
+            outstanding = plan.left_out.iter().filter(|id| due.contains(id)).cloned().collect();
+            last_of_usual.extend(plan.run.iter().filter(|id| usual.contains(id)).cloned());
+            if number % 2 == 1 {
+                assert_eq!(last_of_usual.len(), usual.len(), "two runs take all that is due");
+                last_of_usual.clear();
+            }
+            run.extend(plan.run);
+        }
         assert_eq!(run.len(), parts.len());
-        assert!(plans.iter().all(|plan| plan.left_out.is_empty()));
-        // On a slow host, neither the slice nor the touched parts take all of the time.
-        let slow = Clock { elapsed: 3000.0, slowdown: 2.0 };
-        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), slow, &BTreeSet::new());
-        let run = |kind: &str| plan.run.iter().filter(|id| id.contains(kind)).count();
-        assert_eq!((run("long"), run("usual")), (1, 4));
     }
 
     #[test]
-    fn touched_parts_have_precedence_over_the_slice() {
-        let touched = (0..14).map(|number| Part::new(format!("conformance/{number}"), Kind::Touched(AREA)));
-        let long = (0..80).map(|number| Part::new(format!("scenarios-qemu/{number}"), Kind::Long));
+    fn what_is_due_has_precedence_over_the_slice() {
+        let due = ids("scenarios-qemu/due-", 5);
+        let touched = due.iter().map(|id| Part::new(id.clone(), Kind::Touched(AREA)));
+        let long = ids("scenarios-qemu/", 80).into_iter().map(|id| Part::new(id, Kind::Long));
         let parts: Vec<Part> = touched.chain(long).collect();
-        // 53 minutes are left: the touched parts take 35, and the slice's eight scenarios would take 20.
-        let clock = Clock { elapsed: 1500.0, slowdown: 1.0 };
-        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), clock, &BTreeSet::new());
-        assert!(plan.left_out.values().eq(&[LeftOut::Slice]), "{plan:?}");
+        // 25 minutes are left: what is due takes 12.5, and the slice's eight scenarios would take 20.
+        let clock = Clock { elapsed: TARGET - 25.0 * 60.0, slowdown: 1.0 };
+        let plan = plan(&parts, &due, 0, clock);
+        assert!(due.iter().all(|id| plan.run.contains(id)), "{plan:?}");
+        assert_eq!((plan.run.len(), plan.left_out.len()), (10, 3), "{plan:?}");
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_and_named() {
-        // 45 minutes have passed: no slice; touched parts run until minute 78.
-        check(&touching(&["etcd"]), Clock { elapsed: 2700.0, slowdown: 1.0 }, (5, 0, 4));
-        check(&touching(&["etcd"]), Clock { elapsed: 4500.0, slowdown: 1.0 }, (2, 3, 4));
+        let due = ids("conformance/", 4);
+        check(&due, Clock { elapsed: TARGET - 500.0, slowdown: 1.0 }, (4, 1, 4));
+        check(&due, Clock { elapsed: TARGET, slowdown: 1.0 }, (1, 4, 4));
         // A slow host gets more time, up to the limit.
-        check(&touching(&[]), Clock { elapsed: 2700.0, slowdown: 3.0 }, (5, 0, 0));
+        check(&[], Clock { elapsed: TARGET, slowdown: 3.0 }, (5, 0, 0));
+        check(&due, Clock { elapsed: LIMIT - 500.0, slowdown: 3.0 }, (2, 3, 4));
     }
 
     #[test]
     fn a_later_plan_takes_what_fits_after_all_and_repeats_nothing() {
+        let due = ids("conformance/", 4);
         let plan = |elapsed, finished: &[&'static str]| {
             let clock = Clock { elapsed, slowdown: 1.2 };
-            let finished = finished.iter().copied().collect();
-            of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), clock, &finished)
+            of_ci(&parts(), &due, 9, &Costs::new(), clock, &finished.iter().copied().collect())
         };
-        let first = plan(4500.0, &[]);
-        assert_eq!(first.left_out.values().filter(|why| **why == LeftOut::Touched).count(), 3);
-        let later = plan(2900.0, &["tests"]);
-        let expected: Vec<String> = (0..4).map(|number| format!("conformance/{number}")).collect();
-        assert!(later.run.iter().eq(&expected), "{later:?}");
-        let last = plan(2900.0, &["tests", "conformance", "soaks"]);
+        let first = plan(2700.0, &[]);
+        assert_eq!(first.left_out.iter().filter(|id| due.contains(id)).count(), 3);
+        let later = plan(2100.0, &["tests"]);
+        assert!(due.iter().all(|id| later.run.contains(id)), "{later:?}");
+        let last = plan(2100.0, &["tests", "conformance", "soaks"]);
         assert_eq!(last, Plan::default());
     }
 

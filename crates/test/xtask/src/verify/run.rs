@@ -10,20 +10,18 @@ use anyhow::{Context, Result};
 
 use super::beside::Beside;
 use super::parts::{Kind, Part};
-use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
+use super::plan::{self, Clock, Costs, LIMIT, Named, Plan, Size};
 use super::report;
 use super::result::{Skip, State, StepResult, Timed};
 use super::touched::{self, Touched};
+use super::verified::Verified;
 use crate::cargo_build::{self, TestProgram};
 use crate::workspace::Workspace;
 
 /// Recorded seconds of steps and parts, written by `cargo xtask record`.
 pub const COSTS: &str = ".ci/costs.json";
-/// Reasons of [`Skip`]s that `.ci/may-not-run.toml` refers to.
-const SLOW_HOST: &str = "no time left on a host";
-const NO_TIME: &str = "no time left in this run";
-/// No excuse: such a change needs shorter parts, or fewer.
-const TOO_LONG: &str = "no time left, by the record too: see cargo verify --ci --plan";
+/// Reason of a [`Skip`] that `.ci/may-not-run.toml` refers to.
+pub const NO_TIME: &str = "no time left in this run: a later one takes it";
 
 pub struct Step {
     pub name: &'static str,
@@ -49,9 +47,8 @@ pub struct Run<'a> {
     finished: RefCell<BTreeSet<&'static str>>,
     /// Parts of each chosen step: listing them runs cargo.
     parts: OnceCell<Vec<Vec<Part>>>,
+    verified: Option<Verified>,
     touched: OnceCell<Touched>,
-    /// What the recorded times leave room for.
-    plan_by_record: OnceCell<Plan>,
     /// Number of parts that the last plan left out.
     left_out: Cell<Option<usize>>,
     test_programs: OnceCell<Vec<TestProgram>>,
@@ -98,8 +95,8 @@ impl<'a> Run<'a> {
             slowdown: Cell::new(1.0),
             finished: RefCell::default(),
             parts: OnceCell::new(),
+            verified: Verified::read(&workspace.root)?,
             touched: OnceCell::new(),
-            plan_by_record: OnceCell::new(),
             left_out: Cell::new(None),
             test_programs: OnceCell::new(),
             beside: RefCell::default(),
@@ -157,17 +154,6 @@ impl<'a> Run<'a> {
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
-    /// Why a part that the run should include does not start. Only a host that takes longer than recorded is an excuse:
-    /// the part fits by the record.
-    pub fn out_of_time(&self, part: &str) -> Result<String> {
-        let slowdown = self.slowdown.get();
-        Ok(if self.plan_by_record()?.run.contains(part) {
-            format!("{SLOW_HOST} that takes {slowdown:.2} times as long as recorded")
-        } else {
-            TOO_LONG.to_owned()
-        })
-    }
-
     /// Seconds until no optional part starts any more.
     pub fn seconds_left(&self) -> Option<u64> {
         let left = (LIMIT - self.began.elapsed().as_secs_f64()).max(0.0);
@@ -178,13 +164,13 @@ impl<'a> Run<'a> {
     /// The parts of this step that the run includes.
     pub fn select(&self, step: &str) -> Result<Selected> {
         if self.size == Size::Ci && !self.is_named() {
-            return self.of_plan(&self.ci_plan()?, step);
+            return Ok(self.of_plan(&self.ci_plan()?, step));
         }
         let mut parts = Vec::new();
         for found in self.chosen.iter().filter(|chosen| chosen.name == step) {
             parts.extend((found.parts)(self)?);
         }
-        self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step)
+        Ok(self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step))
     }
 
     /// Runs the selected parts of a step sequentially and times each; no result if none is selected.
@@ -198,9 +184,7 @@ impl<'a> Run<'a> {
         let mut failed = Vec::new();
         for name in &names {
             if self.seconds_left() == Some(0) {
-                let part = format!("{step}/{name}");
-                let reason = self.out_of_time(&part)?;
-                result.skipped.push(Skip { part, reason });
+                result.skipped.push(Skip { part: format!("{step}/{name}"), reason: NO_TIME.to_owned() });
                 continue;
             }
             let began = Instant::now();
@@ -219,20 +203,13 @@ impl<'a> Run<'a> {
         Ok(vec![result])
     }
 
-    fn of_plan(&self, plan: &Plan, step: &str) -> Result<Selected> {
+    fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
         let name_of = |id: &str| id.strip_prefix(step)?.strip_prefix('/').map(str::to_owned);
-        let skip = |(id, why): (&String, &LeftOut)| {
-            let reason = match why {
-                LeftOut::Touched => self.out_of_time(id)?,
-                LeftOut::Slice => format!("{NO_TIME}: a later one takes it"),
-            };
-            Ok(Skip { part: id.clone(), reason })
-        };
-        let left_out = plan.left_out.iter().filter(|(id, _)| name_of(id).is_some());
-        Ok(Selected {
+        let left_out = plan.left_out.iter().filter(|id| name_of(id).is_some());
+        Selected {
             names: plan.run.iter().filter_map(|id| name_of(id)).collect(),
-            skipped: left_out.map(skip).collect::<Result<_>>()?,
-        })
+            skipped: left_out.map(|id| Skip { part: id.clone(), reason: NO_TIME.to_owned() }).collect(),
+        }
     }
 
     /// Computed anew for each step: what did not fit by the record of the steps before may fit by their actual time.
@@ -241,26 +218,37 @@ impl<'a> Run<'a> {
         let slowdown = self.slowdown.get();
         let (parts, to_come) = self.parts_and_needed_seconds(&finished)?;
         let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
-        let touched = self.touched()?;
-        let clock = Clock { elapsed, slowdown };
-        let plan = plan::of_ci(&parts, touched, self.number, &self.costs, clock, &finished);
+        let (due, clock) = (self.due_parts()?, Clock { elapsed, slowdown });
+        let plan = plan::of_ci(&parts, &due, self.number, &self.costs, clock, &finished);
         if self.left_out.replace(Some(plan.left_out.len())) != Some(plan.left_out.len()) {
             let is_optional = |part: &&Part| part.kind != Kind::Always && plan.run.contains(&part.id);
             let optional = parts.iter().filter(is_optional).map(|part| part.id.clone()).collect();
-            self.announce(&optional, plan.left_out.len(), touched);
+            self.announce(&optional, plan.left_out.len(), self.touched()?);
         }
         Ok(plan)
     }
 
-    /// The plan of a host that takes exactly the recorded times.
-    fn plan_by_record(&self) -> Result<&Plan> {
-        if let Some(plan) = self.plan_by_record.get() {
-            return Ok(plan);
+    /// The parts that the change touches, and those that were outstanding before, in the order in which the plan takes
+    /// them.
+    fn due_parts(&self) -> Result<Vec<String>> {
+        let touched = self.touched()?;
+        let outstanding = |part: &Part| {
+            self.verified.as_ref().is_some_and(|verified| verified.outstanding.contains(&part.id))
+        };
+        let optional = self.parts()?.iter().flatten().filter(|part| part.kind != Kind::Always);
+        let mut due: Vec<&Part> =
+            optional.filter(|part| outstanding(part) || part.is_touched(touched)).collect();
+        due.sort_by_key(|part| (plan::is_scenario(&part.id), !outstanding(part)));
+        Ok(due.into_iter().map(|part| part.id.clone()).collect())
+    }
+
+    /// `.ci/verified` after this run, if it decides about a landing.
+    pub fn verified_after(&self, results: &[StepResult]) -> Result<Option<Verified>> {
+        if self.size != Size::Ci || self.is_named() {
+            return Ok(None);
         }
-        let (parts, elapsed) = self.parts_and_needed_seconds(&BTreeSet::new())?;
-        let clock = Clock { elapsed, slowdown: 1.0 };
-        let plan = plan::of_ci(&parts, self.touched()?, self.number, &self.costs, clock, &BTreeSet::new());
-        Ok(self.plan_by_record.get_or_init(|| plan))
+        let Some(commit) = touched::head(&self.workspace.root)? else { return Ok(None) };
+        Ok(Some(Verified::after(commit, &self.due_parts()?, results)))
     }
 
     /// The parts of all chosen steps, and the recorded seconds of what every run includes of the unfinished ones.
@@ -291,7 +279,7 @@ impl<'a> Run<'a> {
         if let Some(touched) = self.touched.get() {
             return Ok(touched);
         }
-        let touched = Touched::of(self.workspace)?;
+        let touched = Touched::of(self.workspace, self.verified.as_ref())?;
         Ok(self.touched.get_or_init(|| touched))
     }
 }
@@ -366,25 +354,36 @@ mod tests {
     }
 
     #[test]
-    fn only_a_slow_host_and_the_rotation_excuse_what_is_left_out() {
+    fn what_has_no_time_is_skipped_with_an_allowed_reason() {
         let workspace = Workspace::load(&crate::workspace::root()).unwrap();
         let allowed = Allowed::read(&workspace.root).unwrap();
-        let left_out =
-            [("three/b", LeftOut::Touched), ("three/c", LeftOut::Slice), ("other/a", LeftOut::Touched)];
         let plan = Plan {
             run: ["three/a", "other/b"].map(str::to_owned).into(),
-            left_out: left_out.map(|(id, why)| (id.to_owned(), why)).into(),
+            left_out: ["three/b", "three/c", "other/a"].map(str::to_owned).into(),
         };
-        for (fits, expect) in [(false, [false, true]), (true, [true, true])] {
-            let mut run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
-            let by_record =
-                Plan { run: fits.then(|| "three/b".to_owned()).into_iter().collect(), ..Plan::default() };
-            run.plan_by_record = by_record.into();
-            let selected = run.of_plan(&plan, "three").unwrap();
-            assert_eq!(selected.names, ["a"]);
-            let excused: Vec<bool> = selected.skipped.iter().map(|skip| allowed.allows(skip)).collect();
-            assert_eq!(excused, expect, "{:?}", selected.skipped);
-        }
+        let run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
+        let selected = run.of_plan(&plan, "three");
+        assert_eq!(selected.names, ["a"]);
+        let skipped: Vec<&str> = selected.skipped.iter().map(|skip| &*skip.part).collect();
+        assert_eq!(skipped, ["three/b", "three/c"]);
+        assert!(selected.skipped.iter().all(|skip| allowed.allows(skip)));
+    }
+
+    #[test]
+    fn what_is_outstanding_is_due_before_what_the_change_touches() {
+        let workspace = Workspace::load(&crate::workspace::root()).unwrap();
+        let mut run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
+        let everything = Touched::Everything(String::new());
+        run.touched = everything.into();
+        assert!(run.due_parts().unwrap().is_empty());
+        let outstanding = ["three/c", "three/gone"].map(str::to_owned).into();
+        run.verified = Some(Verified { outstanding, ..Verified::default() });
+        assert_eq!(run.due_parts().unwrap(), ["three/c"]);
+        let commit = touched::head(&workspace.root).unwrap().unwrap();
+        let mut result = StepResult::new("three", State::Passed(String::new()));
+        result.skipped = vec![Skip { part: "three/c".to_owned(), reason: NO_TIME.to_owned() }];
+        let after = run.verified_after(&[result]).unwrap().unwrap();
+        assert_eq!(after.text(), format!("{commit}\nthree/c\n"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::parts::{Part, Scenario, of_scenarios};
 use super::plan::{self, Costs};
 use super::result::{Skip, State, StepResult, Timed};
-use super::run::{Run, Selected};
+use super::run::{NO_TIME, Run, Selected};
 use crate::command::{require_success, show_and_read, target_folder};
 use crate::debian_packages;
 use crate::keelson;
@@ -120,7 +120,7 @@ fn run_named(
     let ended = show_and_read(command.args(names))?;
     let mut result = judge(step, ended.success, ended.code, &ended.stdout)?;
     for skip in result.skipped.iter_mut().filter(|skip| skip.reason.contains("--start-within")) {
-        skip.reason = run.out_of_time(&skip.part)?;
+        NO_TIME.clone_into(&mut skip.reason);
     }
     Ok(result)
 }

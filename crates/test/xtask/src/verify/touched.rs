@@ -8,19 +8,18 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::dependencies::{self, Manifests};
+use super::verified::{self, Verified};
 use crate::workspace::{Dependency, Package, Workspace};
 
-/// Holds the commit of the last green CI run. Each update advances the rotation by one slice.
-pub const RECORD: &str = ".ci/verified";
 /// A change below these paths may affect any program.
 const EVERYTHING: [&str; 2] = ["rust-toolchain.toml", ".cargo/"];
 /// These may too, depending on the change.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
 
-/// Difference to the recorded commit.
+/// Difference to the verified commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {
-    /// The record is missing or names no commit of this clone, or a changed file affects everything.
+    /// No commit of this clone is verified, or a changed file affects everything.
     Everything(String),
     Some {
         files: BTreeSet<PathBuf>,
@@ -41,15 +40,14 @@ pub struct Area {
 }
 
 impl Touched {
-    /// Compares the working tree with the recorded commit.
-    pub fn of(workspace: &Workspace) -> Result<Self> {
+    /// Compares the working tree with the verified commit.
+    pub fn of(workspace: &Workspace, verified: Option<&Verified>) -> Result<Self> {
         let root = &workspace.root;
-        let Ok(record) = std::fs::read_to_string(root.join(RECORD)) else {
-            return Ok(Self::Everything(format!("{RECORD} is missing")));
+        let Some(Verified { commit, .. }) = verified else {
+            return Ok(Self::Everything(format!("{} is missing", verified::FILE)));
         };
-        let commit = record.trim();
         if git(root, &["cat-file", "-e", &format!("{commit}^{{commit}}")])?.is_none() {
-            return Ok(Self::Everything(format!("this clone has no commit {commit:?} ({RECORD})")));
+            return Ok(Self::Everything(format!("this clone has no commit {commit:?} ({})", verified::FILE)));
         }
         let changed = git(root, &["diff", "--name-only", commit])?;
         let new = git(root, &["ls-files", "--others", "--exclude-standard"])?;
@@ -57,7 +55,7 @@ impl Touched {
             changed.iter().chain(&new).flat_map(|text| text.lines()).map(PathBuf::from).collect();
         let built_otherwise = if files.iter().any(|file| MANIFESTS.iter().any(|name| file == Path::new(name)))
         {
-            let [before, now] = [Some(commit), None].map(|commit| manifests(root, commit));
+            let [before, now] = [Some(commit.as_str()), None].map(|commit| manifests(root, commit));
             let ([workspace_before, lock_before], [workspace, lock]) = (before?, now?);
             dependencies::changed(
                 Manifests { workspace: &workspace_before, lock: &lock_before },
@@ -132,12 +130,12 @@ fn is_below(file: &Path, prefix: &str) -> bool {
     }
 }
 
-/// Number of updates of the record: the run number. `None` if git does not know (a shallow clone).
+/// Number of updates of `.ci/verified`: the run number. `None` if git does not know (a shallow clone).
 pub fn run_number(root: &Path) -> Result<Option<u64>> {
     if git(root, &["rev-parse", "--is-shallow-repository"])?.is_none_or(|answer| answer.trim() == "true") {
         return Ok(None);
     }
-    let count = git(root, &["rev-list", "--count", "HEAD", "--", RECORD])?;
+    let count = git(root, &["rev-list", "--count", "HEAD", "--", verified::FILE])?;
     Ok(count.and_then(|count| count.trim().parse().ok()))
 }
 
