@@ -183,11 +183,15 @@ fn rebooted(machine: &Machine<'_>) -> Result<(), Failure> {
     let damaged =
         machine.succeed("journalctl -b -u docker.service --no-pager | grep /var/lib/keelson/images")?;
     expect(damaged.contains("a.tar: not loaded"), "the damaged archive", &damaged)?;
+    machine.succeed("docker rmi example/own:1")?;
     expect_output(machine, "docker run --rm --volumes-from store busybox cat /data/file", "kept\n")?;
     machine.succeed(
         "docker run -d --name always --restart=always -p 8081:80 -v /home/core/site:/www busybox httpd -f -h /www",
     )?;
     machine.reboot()?;
     machine.wait_until_succeeds("curl -sf http://127.0.0.1:8081/ | grep -x 'from the host'", STARTED)?;
-    expect_output(machine, "docker ps --format '{{.Names}}'", "always\n")
+    expect_output(machine, "docker ps --format '{{.Names}}'", "always\n")?;
+    machine.wait_for_unit("docker.service", STARTED)?;
+    machine.fail("docker images | grep ^example/own")?;
+    Ok(())
 }

@@ -37,6 +37,10 @@ pub fn concurrent(machine: &Machine<'_>) -> Result<(), Failure> {
     refused(machine, "toolbox --rm", 1, &format!("{PATH} is in use"))?;
     refused(machine, "toolbox --pull true", 1, &format!("{PATH} is in use"))?;
     expect_output(machine, "toolbox echo beside", "beside\n")?;
+    // The one in use has a longer name.
+    configure(machine, &format!("TOOLBOX_DOCKER_ARCHIVE={SMALL}\nTOOLBOX_NAME=core-debian"))?;
+    machine.succeed("toolbox --pull true && toolbox --rm")?;
+    configure(machine, &format!("TOOLBOX_DOCKER_ARCHIVE={SMALL}"))?;
     machine.succeed("sudo systemctl stop 'toolbox-core-debian-trixie-*.scope'")?;
     machine.wait_until_fails("pgrep -x sleep -a | grep 1000", SOON)?;
     machine.succeed("toolbox --rm")?;

@@ -40,8 +40,11 @@ pub fn for_each(
     Ok(())
 }
 
-/// Start and end of the first range of data at or behind `from`.
-fn next_data(disk: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
+/// Start and end of the first range of data at or behind the offset `from`; `None` if only a hole follows.
+///
+/// # Errors
+/// The file system does not report holes, or the file cannot be read.
+pub fn next_data(disk: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     let from = i64::try_from(from).map_err(io::Error::other)?;
     let start = match lseek(disk, from, Whence::SeekData) {
         Ok(start) => start,

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
+use disk_formats::blocks::next_data;
 use disk_formats::chunks;
-use nix::unistd::{Whence, lseek};
 
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let length = from.metadata()?.len();
@@ -17,19 +18,15 @@ pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<
     let mut source = File::open(from)?;
     let target = File::create(to)?;
     target.set_len(length)?;
-    let to_offset = |number: u64| i64::try_from(number).map_err(io::Error::other);
-    let (first, end) = (to_offset(start)?, to_offset(start.saturating_add(length))?);
-    let mut at = first;
-    loop {
-        let data = match lseek(&source, at, Whence::SeekData) {
-            Ok(data) if data < end => data,
-            // Only a hole is left.
-            Ok(_) | Err(nix::errno::Errno::ENXIO) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        at = lseek(&source, data, Whence::SeekHole)?.min(end);
-        copy_range(&mut source, &target, (data, at), first)?;
+    let end = start.saturating_add(length);
+    let mut at = start;
+    while let Some((data, hole)) = next_data(&source, at)?
+        && data < end
+    {
+        at = hole.min(end);
+        copy_range(&mut source, &target, data..at, start)?;
     }
+    Ok(())
 }
 
 /// Hex [`ChunkedDigest`](release::ChunkedDigest) of a raw disk. Holes and zeros are equivalent, and holes are not read.
@@ -38,10 +35,10 @@ pub fn digest(path: &Path) -> io::Result<String> {
 }
 
 /// Copies a range of the source to the corresponding range of the target, whose start is `first`.
-fn copy_range(source: &mut File, mut target: &File, (from, to): (i64, i64), first: i64) -> io::Result<()> {
-    source.seek(SeekFrom::Start(from.unsigned_abs()))?;
-    target.seek(SeekFrom::Start((from - first).unsigned_abs()))?;
-    let length = (to - from).unsigned_abs();
+fn copy_range(source: &mut File, mut target: &File, range: Range<u64>, first: u64) -> io::Result<()> {
+    source.seek(SeekFrom::Start(range.start))?;
+    target.seek(SeekFrom::Start(range.start - first))?;
+    let length = range.end - range.start;
     let result = io::copy(&mut source.take(length), &mut target)?;
     if result == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
