@@ -10,13 +10,13 @@ use crate::fetch::DebCache;
 use crate::lock::Tree;
 use crate::options::Options;
 use crate::unpack::make_mount_point;
-use crate::work::Work;
+use crate::work::InUse;
 
-/// The locked tools tree. It is not removed while this exists.
+/// The locked tools tree. It is not removed while this exists; builds may run.
 #[derive(Debug)]
 pub struct LockedTools {
     pub path: PathBuf,
-    _work: Work,
+    _in_use: InUse,
 }
 
 /// Provides only the locked tools tree; unpacks it if necessary.
@@ -27,7 +27,9 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     let report = |done, all| step.set(format!("{done} of {all}"));
     cache.fill(&build.lock.of_trees(&[Tree::Tools]), &options.cancel, &report)?;
     drop(step);
-    Ok(LockedTools { path: build.tools_tree(&cache)?, _work: build.work })
+    let path = build.tools_tree(&cache)?;
+    let in_use = InUse::new(&path)?;
+    Ok(LockedTools { path, _in_use: in_use })
 }
 
 impl Build<'_> {

@@ -138,6 +138,8 @@ fn a_finished_file_is_sufficient_for_import() {
         fs::hard_link(finished.path(format), &file).unwrap();
         let folder_path = alone.join(format!("taken-{format}"));
         let tools = image::build::locked_tools::tools(&options, Progress::Quiet).unwrap();
+        // The tree in use keeps no other build waiting.
+        image::build::locked_tools::tools(&options, Progress::Quiet).unwrap();
         let imported = import(&file, &tools.path, &folder_path, true).unwrap();
         assert_eq!(
             import(&file, Path::new("/nonexistent"), &folder_path, true).unwrap(),
