@@ -76,7 +76,8 @@ pub fn start<'a>(members: &'a [Member<'a>; NODES], has_limits: bool) -> Result<[
     let unit = UNIT.replace(" LIMITS", if has_limits { LIMITS } else { "" });
     put(&client.machine, "web@.service", &format!("{unit}Conflicts=web@*.service\n"))?;
     put(&client.machine, "web@2.service", &format!("{unit}MachineID={}\n", last.id))?;
-    client.machine.succeed(&format!("{FLEETCTL} start web@1.service web@2.service"))?;
+    // An emulated machine on a busy host may lose the store for a while.
+    client.machine.wait_until_succeeds(&format!("{FLEETCTL} start web@1.service web@2.service"), SOON)?;
     let running =
         "test $(fleetctl list-units --no-legend --fields=active,sub | grep -c 'active.running') = 2";
     client.machine.wait_until_succeeds(running, SOON)?;

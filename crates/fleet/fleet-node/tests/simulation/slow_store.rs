@@ -141,7 +141,7 @@ fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() 
             cluster.crash(goes).await;
             let gone = MachineId::new(&cluster.hosts[goes].id);
             while cluster.view().is_present(&gone) {
-                sleep(Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(50)).await;
             }
             sleep(Duration::from_millis(100) * tenth).await;
             cluster.start(goes);
