@@ -112,7 +112,7 @@ pub fn limits(one: &Web<'_>, two: &Web<'_>) -> Result<(), Failure> {
     }
     let hog = |memory: &str| {
         format!(
-            "sudo systemd-run --quiet --wait --pipe --property=Delegate=yes rkt run --net=none docker://busybox \
+            "sudo systemd-run --quiet --collect --wait --pipe --property=Delegate=yes rkt run --net=none docker://busybox \
              --memory={memory} --exec=/bin/dd -- if=/dev/zero of=/dev/null bs=32M count=1 2>/dev/null; echo $?"
         )
     };
