@@ -184,6 +184,7 @@ fn rebooted(machine: &Machine<'_>) -> Result<(), Failure> {
         machine.succeed("journalctl -b -u docker.service --no-pager | grep /var/lib/keelson/images")?;
     expect(damaged.contains("a.tar: not loaded"), "the damaged archive", &damaged)?;
     machine.succeed("docker rmi example/own:1")?;
+    unchanged_archives_are_not_read(machine)?;
     expect_output(machine, "docker run --rm --volumes-from store busybox cat /data/file", "kept\n")?;
     machine.succeed(
         "docker run -d --name always --restart=always -p 8081:80 -v /home/core/site:/www busybox httpd -f -h /www",
@@ -194,4 +195,18 @@ fn rebooted(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.wait_for_unit("docker.service", STARTED)?;
     machine.fail("docker images | grep ^example/own")?;
     Ok(())
+}
+
+/// Only what could not be loaded is read at Docker's next start.
+fn unchanged_archives_are_not_read(machine: &Machine<'_>) -> Result<(), Failure> {
+    let folder = "/var/lib/keelson/images";
+    machine.succeed(&format!("sudo mount -o remount,strictatime $(findmnt -no TARGET -T {folder})"))?;
+    let last_read = |name: &str| machine.succeed(&format!("stat --format=%x {folder}/{name}"));
+    let [loaded, damaged] = [last_read("own.tar.gz")?, last_read("a.tar")?];
+    machine.succeed("sudo systemctl stop docker.service docker.socket")?;
+    start(machine)?;
+    let now = last_read("own.tar.gz")?;
+    expect(now == loaded, &format!("an archive that was last read at {loaded}"), &now)?;
+    let now = last_read("a.tar")?;
+    expect(now != damaged, "a later time at which the damaged archive was read", &now)
 }
