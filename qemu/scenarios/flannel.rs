@@ -1,17 +1,19 @@
 //! flannel: containers of three machines reach each other by their own addresses.
 
+mod configuration;
 mod docker;
-
-use std::time::Duration;
+mod host;
+mod names;
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
-use machines::machine::Machine;
 
+use self::host::{Backend, Host, NETWORK, all_pairs, lease, start_container};
 use super::kv::{NODES, SOON};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub use docker::{DOCKER, DOCKER_FIRST};
+pub use host::{LEASED, START, VXLAN, subnet};
 
 pub const FLANNEL: Scenario = Scenario {
     name: "flannel",
@@ -67,53 +69,16 @@ pub const WIREGUARD: Scenario = Scenario {
 const USER_DATA: &str = include_str!("../user-data/flannel.yaml");
 const WITHOUT_CONFIGURATION: &str = include_str!("../user-data/flannel-without-configuration.yaml");
 
-/// Not enabled: a boot would wait for it, and it might start before cloud-config writes its settings.
-pub(super) const START: &str = "sudo systemctl start --no-block flanneld.service";
-
-/// What differs between backends.
-pub(super) struct Backend {
-    /// `Type` of the configuration.
-    kind: &'static str,
-    /// flanneld's device.
-    device: Option<&'static str>,
-    /// MTU of the containers.
-    mtu: u32,
-    /// Packets pass without the daemon.
-    in_kernel: bool,
+/// Between two containers while the store is unavailable.
+#[derive(Clone, Copy)]
+struct Traffic {
+    /// Every 0.1 s.
+    packets: u32,
+    connections: u32,
 }
 
-pub(super) const VXLAN: Backend =
-    Backend { kind: "vxlan", device: Some("flannel.1"), mtu: 1450, in_kernel: true };
-
-/// Limit for the first lease: the store's cluster forms meanwhile.
-pub(super) const LEASED: Duration = Duration::from_secs(300);
-
-/// A bridge with the first address of the machine's subnet, and a network namespace on it as container: what Docker
-/// makes of the subnet file.
-const CONTAINER: &str = "\
-set -eu
-. /run/flannel/subnet.env
-address=${FLANNEL_SUBNET%/*}
-ip link add name bridge0 mtu $FLANNEL_MTU type bridge
-ip address add $FLANNEL_SUBNET dev bridge0
-ip link set bridge0 up
-ip netns add container
-ip link add name port0 mtu $FLANNEL_MTU type veth peer name eth0 mtu $FLANNEL_MTU netns container
-ip link set port0 master bridge0 up
-ip -n container link set lo up
-ip -n container address add ${address%.*}.2/${FLANNEL_SUBNET#*/} dev eth0
-ip -n container link set eth0 up
-ip -n container route add default via $address
-";
-
-/// A machine with its subnet.
-struct Host<'a> {
-    machine: Machine<'a>,
-    /// The lease's key: `10.1.34.0-24`.
-    key: String,
-    /// The container's address.
-    container: String,
-}
+const MINUTE: Traffic = Traffic { packets: 600, connections: 10_000 };
+const SECONDS: Traffic = Traffic { packets: 100, connections: 100 };
 
 fn flannel(context: &Context<'_>, backend: &Backend) -> Result<(), Failure> {
     context.boot()?;
@@ -122,13 +87,13 @@ fn flannel(context: &Context<'_>, backend: &Backend) -> Result<(), Failure> {
             context.machine(number).succeed(START)?;
         }
         // The daemons wait for it.
-        let config = format!(r#"{{"Network":"10.1.0.0/16","Backend":{{"Type":"{}"}}}}"#, backend.kind);
+        let config = format!(r#"{{"Network":"{NETWORK}","Backend":{{"Type":"{}"}}}}"#, backend.kind);
         let set = format!("etcdctl set /coreos.com/network/config '{config}'");
         context.machine(1).wait_until_succeeds(&set, LEASED)?;
     }
     let mut hosts = Vec::new();
     for number in 1..=NODES {
-        hosts.push(lease(context.machine(number), backend)?);
+        hosts.push(lease(context.machine(number), backend, NETWORK)?);
     }
     let [one, two, three] = &hosts[..] else { return Ok(()) };
     expect(one.key != two.key && two.key != three.key && one.key != three.key, "three subnets", &one.key)?;
@@ -139,52 +104,13 @@ fn flannel(context: &Context<'_>, backend: &Backend) -> Result<(), Failure> {
         restarted_daemon(one, two, backend)?;
     }
     deleted_lease(one, two, backend)?;
-    store_unavailable(one, two)?;
+    names::looked_up(&hosts)?;
+    // Every run has vxlan on nspawn.
+    let is_long = backend.kind != VXLAN.kind || context.backend == Qemu;
+    store_unavailable(one, two, if is_long { MINUTE } else { SECONDS })?;
     rebooted_machine(three, backend)?;
-    all_pairs(&hosts)
-}
-
-/// Waits for the lease of a machine, and starts a container.
-fn lease<'a>(machine: Machine<'a>, backend: &Backend) -> Result<Host<'a>, Failure> {
-    let base = subnet(&machine, backend)?;
-    start_container(&machine)?;
-    Ok(Host { machine, key: format!("{base}.0-24"), container: format!("{base}.2") })
-}
-
-/// Waits for the lease of a machine, and compares its files; returns the first three bytes of its addresses.
-pub(super) fn subnet(machine: &Machine<'_>, backend: &Backend) -> Result<String, Failure> {
-    let mtu = backend.mtu;
-    machine.wait_for_unit("flanneld.service", LEASED)?;
-    let file = machine.read("/run/flannel/subnet.env")?;
-    let subnet = file.lines().find_map(|line| line.strip_prefix("FLANNEL_SUBNET=")).unwrap_or_default();
-    let base = subnet.trim_end_matches(".1/24").to_owned();
-    let expected = format!(
-        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={base}.1/24\nFLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=true\n"
-    );
-    expect(file == expected, &format!("the subnet file {expected:?}"), &file)?;
-    machine.wait_for_unit("flannel-docker-opts.service", SOON)?;
-    let options = machine.read("/run/flannel/flannel_docker_opts.env")?;
-    let expected = format!(
-        "DOCKER_OPT_BIP=\"--bip={base}.1/24\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=false\"\nDOCKER_OPT_MTU=\"--mtu={mtu}\"\n"
-    );
-    expect(options == expected, &format!("Docker's options {expected:?}"), &options)?;
-    Ok(base)
-}
-
-fn start_container(machine: &Machine<'_>) -> Result<(), Failure> {
-    machine.write("/tmp/container", CONTAINER.as_bytes())?;
-    machine.succeed("sudo sh /tmp/container").map(drop).map_err(Failure::from)
-}
-
-/// Each container reaches each other one, and sees its address as the source.
-fn all_pairs(hosts: &[Host<'_>]) -> Result<(), Failure> {
-    for from in hosts {
-        for to in hosts {
-            let ping = format!("sudo ip netns exec container ping -c 1 -W 5 {}", to.container);
-            from.machine.wait_until_succeeds(&ping, SOON)?;
-        }
-    }
-    Ok(())
+    all_pairs(&hosts)?;
+    configuration::changed(hosts, backend)
 }
 
 /// The MTU is right: a packet of full size passes in one piece, a larger one does not.
@@ -210,7 +136,7 @@ fn drift(from: &Host<'_>, to: &Host<'_>, backend: &Backend) -> Result<(), Failur
     match backend.kind {
         "vxlan" | "host-gw" => removals.push(format!("route del {subnet}")),
         // Their device has one route, to the whole network.
-        _ => removals.extend(backend.device.map(|device| format!("route del 10.1.0.0/16 dev {device}"))),
+        _ => removals.extend(backend.device.map(|device| format!("route del {NETWORK} dev {device}"))),
     }
     removals.extend(backend.device.map(|device| format!("link del {device}")));
     for removal in removals {
@@ -266,14 +192,27 @@ fn deleted_lease(one: &Host<'_>, two: &Host<'_>, backend: &Backend) -> Result<()
     )
 }
 
-/// Without the store, packets pass.
-fn store_unavailable(one: &Host<'_>, two: &Host<'_>) -> Result<(), Failure> {
+/// Without the store no packet is lost, and each connection is made.
+fn store_unavailable(one: &Host<'_>, two: &Host<'_>, traffic: Traffic) -> Result<(), Failure> {
+    let Traffic { packets, connections } = traffic;
     for host in [one, two] {
         host.machine.succeed("sudo systemctl stop etcd")?;
     }
-    let ping = format!("sudo ip netns exec container ping -q -c 100 -i 0.1 -W 5 {}", two.container);
-    let output = one.machine.succeed(&ping)?;
-    expect(output.contains("100 received"), "no packet lost", &output)?;
+    let serve = "ip netns exec container busybox httpd -f -p 80 -h /run/flannel";
+    let inside = "sudo ip netns exec container";
+    two.machine.succeed(&format!("sudo systemd-run --quiet --collect --unit=web {serve}"))?;
+    two.machine.wait_until_succeeds(&format!("{inside} curl --silent 127.0.0.1/subnet.env"), SOON)?;
+    let ping = format!("ping -q -c {packets} -i 0.1 -W 5 {}", two.container);
+    // Each request has a connection of its own.
+    let requests = format!(
+        "curl --silent --output /dev/null --header 'Connection: close' --write-out '%{{http_code}}\\n' \
+         'http://{}/subnet.env?[1-{connections}]' | sort | uniq -c",
+        two.container
+    );
+    let output = one.machine.succeed(&format!("({inside} {ping}) & {inside} {requests}; wait $!"))?;
+    expect(output.contains(&format!(" {connections} 200\n")), "a response to each request", &output)?;
+    expect(output.contains(&format!("{packets} received")), "no packet lost", &output)?;
+    two.machine.succeed("sudo systemctl stop web.service")?;
     for host in [one, two] {
         host.machine.succeed("sudo systemctl start --no-block etcd")?;
     }

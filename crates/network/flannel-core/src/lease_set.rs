@@ -223,9 +223,10 @@ fn add(host: &Host<'_>, lease: &Lease, desired: &mut Desired) -> Result<(), Stri
     Ok(())
 }
 
-/// Whether flanneld owns a route that was observed on the external interface: one that it would set.
-pub fn owns_route(config: &NetworkConfig, subnet: Ipv4Net, route: &Route) -> bool {
-    route.gateway.is_some() && config.network.contains(&subnet) && subnet.prefix_len() == config.subnet_len
+/// Whether flanneld owns a route that was observed on the external interface: one that it would set for a network with
+/// such subnets.
+pub fn owns_route(network: Ipv4Net, subnet_len: u8, subnet: Ipv4Net, route: &Route) -> bool {
+    route.gateway.is_some() && network.contains(&subnet) && subnet.prefix_len() == subnet_len
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Network {
     /// The kernel does not answer.
     pub async fn devices_with_routes(
         &self,
-        network: Ipv4Net,
+        networks: &[Ipv4Net],
         except: Option<u32>,
     ) -> Result<Vec<OwnDevice>, RequestError> {
         let mut devices = self.own_devices().await?;
@@ -78,7 +78,7 @@ impl Network {
             let within = |message| match message {
                 RouteNetlinkMessage::NewRoute(route) => {
                     let (subnet, _) = read_route(&route, device.index, RouteLink::Overlay)?;
-                    network.contains(&subnet).then_some(())
+                    networks.iter().any(|network| network.contains(&subnet)).then_some(())
                 }
                 _ => None,
             };

@@ -24,8 +24,9 @@ fn kinds_without_findings() {
 }
 
 #[test]
-fn shipped_sample_is_valid() {
+fn shipped_samples_are_valid() {
     check(include_str!("../../../../../cloud-config/user-data.sample"), &[]);
+    check(include_str!("../../../../../cloud-config/container-names.sample"), &[]);
 }
 
 #[test]

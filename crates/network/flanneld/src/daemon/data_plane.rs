@@ -8,13 +8,16 @@ use std::{
 use anyhow::{Context, Result, bail};
 use flannel_core::{
     Backend, Change, Desired, ExternalInterface, Host, Ignored, Interface, InterfaceChoice, LeaseAttributes,
-    LeaseSet, NetworkConfig, Rule, Settings, Step, Tables, WireguardKey, check_overlap, forward_rules,
-    masquerade_rules, owns_route,
+    LeaseSet, NetworkConfig, Rule, Settings, Step, SubnetFile, Tables, WireguardKey, check_overlap,
+    forward_rules, masquerade_rules, owns_route,
 };
 use flannel_network::{Firewall, FirewallOutcome, Links, Network, OwnDevice};
 use ipnet::Ipv4Net;
 
-use crate::daemon::overlay::{Overlay, Underlay};
+use crate::{
+    daemon::overlay::{Overlay, Underlay},
+    io::subnet_file,
+};
 
 /// The kernel's objects of one network.
 pub struct DataPlane {
@@ -23,6 +26,8 @@ pub struct DataPlane {
     pub external: ExternalInterface,
     pub config: NetworkConfig,
     pub backend: Backend,
+    /// The last run's file: it may have had another network.
+    pub former: Option<SubnetFile>,
     pub overlay: Overlay,
     /// Endpoints of WireGuard's peers as they were set: the kernel follows peers to others.
     endpoints: BTreeMap<WireguardKey, SocketAddrV4>,
@@ -73,7 +78,8 @@ impl DataPlane {
         let firewall = Firewall::open()?;
         let overlay = Overlay::new(&backend, settings);
         let endpoints = BTreeMap::new();
-        let plane = DataPlane { network, firewall, external, config, backend, overlay, endpoints };
+        let former = subnet_file::read(&settings.subnet_file);
+        let plane = DataPlane { network, firewall, external, config, backend, former, overlay, endpoints };
         Ok((plane, interfaces))
     }
 
@@ -111,9 +117,10 @@ impl DataPlane {
         self.overlay.observe(on).await
     }
 
-    /// Devices of the backend that the network had before: packets would still leave through them.
+    /// Devices of the backend that the network, or the former one, had before: packets would still leave through them.
     pub async fn devices_of_other_backends(&self) -> Result<Vec<OwnDevice>> {
-        let devices = self.network.devices_with_routes(self.config.network, self.overlay.index()).await;
+        let networks: Vec<_> = self.networks().map(|(network, _)| network).collect();
+        let devices = self.network.devices_with_routes(&networks, self.overlay.index()).await;
         devices.context("cannot look for devices of other backends")
     }
 
@@ -166,11 +173,19 @@ impl DataPlane {
 
     /// The tables as they are.
     pub async fn observe(&self) -> Result<Tables> {
-        let owned = |subnet: &Ipv4Net, route: &_| owns_route(&self.config, *subnet, route);
+        let owned = |subnet: &Ipv4Net, route: &_| {
+            self.networks().any(|(network, subnet_len)| owns_route(network, subnet_len, *subnet, route))
+        };
         self.network
             .observe(self.links(), owned)
             .await
             .context("cannot read routes, neighbors and forwarding entries")
+    }
+
+    /// The network and the former one, each with the prefix length of its subnets.
+    fn networks(&self) -> impl Iterator<Item = (Ipv4Net, u8)> {
+        let former = self.former.iter().map(|file| (file.network, file.bridge.prefix_len()));
+        former.chain([(self.config.network, self.config.subnet_len)])
     }
 
     fn links(&self) -> Links {

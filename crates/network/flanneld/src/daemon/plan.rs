@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context, Result};
 use flannel_core::{
-    Acquisition, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, subnet_key,
+    Acquisition, LeaseAttributes, LeaseOperation, LeaseSet, LeaseWrite, Settings, SubnetFile, subnet_key,
 };
 use flannel_network::{Firewall, Network};
 
@@ -28,7 +28,7 @@ pub async fn print(settings: &Settings) -> Result<ExitCode> {
     let acquisition = Acquisition {
         config: &plane.config,
         attributes: &attributes,
-        previous: subnet_file::read(&settings.subnet_file).map(|file| file.subnet()),
+        previous: plane.former.as_ref().map(SubnetFile::subnet),
         leases: &snapshot.leases,
         failed_attempts: 0,
     };

@@ -88,21 +88,14 @@ impl<'a> Daemon<'a> {
         tracing::info!("Found network config - Backend type: {}", plane.backend);
         plane.check(&interfaces).context("Error registering network")?;
         let attributes = plane.prepare_device().await.context("Error registering network")?;
-        let previous = subnet_file::read(&settings.subnet_file);
-        let (lease, others) = acquire(&store, &plane.config, &attributes, previous.map(|file| file.subnet()))
+        let previous = plane.former.as_ref().map(SubnetFile::subnet);
+        let (lease, others) = acquire(&store, &plane.config, &attributes, previous)
             .await
             .context("Error registering network: failed to acquire lease")?;
         let subnet = lease.subnet;
         plane.complete_device(subnet).await?;
         let rules = plane.rules(subnet, settings.ip_masq, settings.forward_rules);
         plane.ensure_rules(&rules).await?;
-        let mtu = plane.backend.mtu(plane.external.mtu);
-        let file = SubnetFile::new(plane.config.network, subnet, mtu, settings.ip_masq);
-        match subnet_file::write(&settings.subnet_file, &file) {
-            Ok(()) => tracing::info!("Wrote subnet file to {}", settings.subnet_file.display()),
-            // Containers of other programs reach the network all the same.
-            Err(error) => tracing::warn!("Failed to write subnet file: {error:#}"),
-        }
         let own = OwnLease::new(lease, settings.renew_margin, machine::now());
         let mut leases = LeaseSet::default();
         leases.replace(others);
@@ -110,8 +103,22 @@ impl<'a> Daemon<'a> {
         let mut daemon = Daemon { settings, store, plane, own, leases, rules, ignored, status };
         daemon.reconcile(Scope::ALL).await?;
         daemon.plane.remove_devices_of_other_backends().await?;
+        // Once nothing of the former network is left: routes to it are others' from now on.
+        daemon.write_subnet_file();
+        daemon.plane.former = None;
         notify::ready(&daemon.status);
         Ok(daemon)
+    }
+
+    fn write_subnet_file(&self) {
+        let mtu = self.plane.backend.mtu(self.plane.external.mtu);
+        let subnet = self.own.lease().subnet;
+        let file = SubnetFile::new(self.plane.config.network, subnet, mtu, self.settings.ip_masq);
+        match subnet_file::write(&self.settings.subnet_file, &file) {
+            Ok(()) => tracing::info!("Wrote subnet file to {}", self.settings.subnet_file.display()),
+            // Containers of other programs reach the network all the same.
+            Err(error) => tracing::warn!("Failed to write subnet file: {error:#}"),
+        }
     }
 
     /// Follows the leases, and keeps the own one. Returns if the daemon has to be started anew.

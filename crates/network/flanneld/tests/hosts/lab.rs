@@ -10,7 +10,13 @@ use std::{
 };
 
 use etcd_client::Node;
-use nix::sys::socket::{setsockopt, sockopt::Ipv4RecvErr};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        socket::{setsockopt, sockopt::Ipv4RecvErr},
+    },
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 use crate::{namespace::Namespace, store::Store};
@@ -56,6 +62,11 @@ impl Host {
             daemon.kill().unwrap();
             daemon.wait().unwrap();
         }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let daemon = self.daemon.borrow().as_ref().unwrap().id();
+        kill(Pid::from_raw(daemon.try_into().unwrap()), signal).unwrap();
     }
 }
 
@@ -180,6 +191,12 @@ impl Lab {
         let socket = inner.socket(&format!("0.0.0.0:{PORT}"));
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         self.hosts[host].container.replace(Some(Container { socket, address, namespace: inner }));
+    }
+
+    /// Removes the container and its bridge.
+    pub fn stop_container(&self, host: usize) {
+        self.hosts[host].container.replace(None);
+        self.hosts[host].namespace.ip("link delete bridge0");
     }
 
     /// Sends a datagram of this size from one container to another; true if it arrives, with the sender's own address.

@@ -13,6 +13,7 @@ mod wireguard;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
+use nix::sys::signal::Signal;
 
 const VXLAN: &str = r#"{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}"#;
 
@@ -189,6 +190,33 @@ fn without_the_store_packets_pass() {
     lab.wait_for_all_pairs();
 }
 
+/// More changes than the store remembers, while the daemon does not read them.
+#[test]
+fn a_cleared_history_changes_no_route() {
+    let Some(lab) = started("a_cleared_history_changes_no_route", 2, VXLAN) else { return };
+    lab.wait_for_all_pairs();
+    let record = lab.file(0, "routes");
+    let mut monitor = lab.hosts[0].namespace.command("ip");
+    let monitor = monitor.args(["monitor", "route"]).stdout(std::fs::File::create(&record).unwrap());
+    let mut monitor = monitor.spawn().unwrap();
+    lab.hosts[0].signal(Signal::SIGSTOP);
+    for change in 0..1_100 {
+        lab.store.borrow().set("subnets/junk", &change.to_string(), None);
+    }
+    let lease =
+        r#"{"PublicIP":"172.30.0.99","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:99"}}"#;
+    lab.store.borrow().set("subnets/10.1.250.0-24", lease, None);
+    assert!(lab.send(0, 1, 8) && lab.send(1, 0, 8));
+    lab.hosts[0].signal(Signal::SIGCONT);
+    let routes = || std::fs::read_to_string(&record).unwrap();
+    lab.wait_for("the new lease's route", 0, || routes().contains("10.1.250.0/24"));
+    assert!(lab.log(0).contains("history was cleared"), "{}", lab.log(0));
+    assert!(lab.send(0, 1, 8) && lab.send(1, 0, 8));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    assert_eq!(routes().trim_end(), "10.1.250.0/24 via 10.1.250.0 dev flannel.1 onlink");
+}
+
 #[test]
 fn routes_without_encapsulation() {
     for (test, backend) in [
@@ -201,6 +229,36 @@ fn routes_without_encapsulation() {
         let base = lab.key(1).replace("-24", "");
         let route = lab.hosts[0].namespace.ip(&format!("route show {base}/24"));
         assert_eq!(route.trim_end(), format!("{base}/24 via 172.30.0.12 dev eth0"), "{backend}");
+    }
+}
+
+#[test]
+fn a_changed_network_leaves_nothing_of_the_former() {
+    let test = "a_changed_network_leaves_nothing_of_the_former";
+    for (former, backend) in
+        [("host-gw", "host-gw"), ("vxlan", "vxlan"), ("vxlan", "host-gw"), ("udp", "vxlan")]
+    {
+        let config =
+            |network: &str, kind: &str| format!(r#"{{"Network":"{network}","Backend":{{"Type":"{kind}"}}}}"#);
+        let Some(lab) = started(test, 2, &config("10.1.0.0/16", former)) else { return };
+        lab.wait_for_all_pairs();
+        // Of an operator, with subnets of another size.
+        let host = &lab.hosts[0].namespace;
+        host.ip("route add 10.1.0.0/28 via 172.30.0.12");
+        lab.store.borrow().set("config", &config("10.2.0.0/16", backend), None);
+        for host in 0..2 {
+            lab.hosts[host].kill();
+            std::fs::write(lab.file(host, "log"), "").unwrap();
+            lab.spawn(host, env!("CARGO_BIN_EXE_flanneld"), &["-ip-masq"]);
+            lab.wait_for("the daemon", host, || lab.log(host).contains("Wrote subnet file"));
+            lab.stop_container(host);
+            lab.start_container(host);
+        }
+        lab.wait_for_all_pairs();
+        let routes = host.ip("route show root 10.1.0.0/16");
+        assert_eq!(routes.trim_end(), "10.1.0.0/28 via 172.30.0.12 dev eth0", "{former}, {backend}");
+        let devices = host.ip("-o link").matches("flannel").count();
+        assert_eq!(devices, usize::from(backend != "host-gw"), "{former}, {backend}");
     }
 }
 
