@@ -21,6 +21,8 @@ Requires=flanneld.service
 After=flanneld.service
 
 [Service]
+Type=notify
+TimeoutStartSec=0
 KillMode=mixed
 Delegate=yes
 ExecStartPre=-/usr/bin/rkt rm --uuid-file=/run/web.uuid

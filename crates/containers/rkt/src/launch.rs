@@ -1,7 +1,7 @@
 //! Runs a pod in the foreground: starts its first process in new namespaces, forwards signals to it, and waits.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -14,13 +14,15 @@ use pod::NetworkMode;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::pod_init::{self, COMMAND, GO};
+use crate::pod_init::{self, COMMAND, GO, STARTED};
 use crate::pods::{Pods, RUN};
 use crate::prepare::Prepared;
 use crate::{exit_code, times};
 use crate::{limits, network};
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+/// systemd's, of units with `Type=notify`.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Runs a prepared pod to its end and returns its exit code.
 pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
@@ -31,12 +33,12 @@ pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
     limits::prepare(&manifest)?;
     let lowers: Vec<String> = trees.iter().map(|tree| tree.rootfs().display().to_string()).collect();
     folder.write("trees", serde_json::to_string(&lowers)?.as_bytes())?;
-    let fifo = folder.path.join(GO);
-    mkfifo(&fifo, Mode::from_bits_truncate(0o600))
-        .with_context(|| format!("cannot create {}", fifo.display()))?;
-    // Opened for both, so that neither side waits for the other. Its end shows the first process that this one ended.
-    let mut go =
-        OpenOptions::new().read(true).write(true).open(&fifo).context("cannot open the pod's FIFO")?;
+    // Its end shows the first process that this one ended.
+    let mut go = create_fifo(&folder.path.join(GO))?;
+    let started = match std::env::var_os(NOTIFY_SOCKET) {
+        Some(_) => Some(create_fifo(&folder.path.join(STARTED))?),
+        None => None,
+    };
     let mut child = spawn(&folder.path, manifest.network, manifest.interactive)?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("process ID")?);
     let mut start = || {
@@ -57,11 +59,33 @@ pub fn run(pods: &Pods, prepared: Prepared) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
+    if let Some(started) = started {
+        // systemd accepts notifications of the unit's main process only.
+        std::thread::spawn(move || notify_when(started));
+    }
     let status = supervise(&mut child, pid, &mut signals)?;
     attachment.detach()?;
     folder.write("finished", times::now().to_string().as_bytes())?;
     drop((lock, trees));
     Ok(exit_code::of(status))
+}
+
+/// A FIFO opened for both, so that neither side waits for the other.
+fn create_fifo(path: &Path) -> anyhow::Result<File> {
+    mkfifo(path, Mode::from_bits_truncate(0o600))
+        .with_context(|| format!("cannot create {}", path.display()))?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Notifies systemd once the apps have started. The thread ends with the process if they never do.
+fn notify_when(mut started: File) {
+    if started.read_exact(&mut [0]).is_ok() {
+        service::notify::ready("the apps have started");
+    }
 }
 
 /// The first process of the pod's PID namespace: if it ends, for whatever reason, the kernel ends all of them.
@@ -76,7 +100,8 @@ fn spawn(folder: &Path, network: NetworkMode, interactive: bool) -> anyhow::Resu
     let (own_pid, own_net) = (open("pid")?, open("net")?);
     unshare(flags).context("cannot create namespaces (rkt needs root)")?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(COMMAND).arg(folder);
+    // The runtime would wait for a notification of the app.
+    command.arg(COMMAND).arg(folder).env_remove(NOTIFY_SOCKET);
     if !interactive {
         command.stdin(Stdio::null());
     }
@@ -99,6 +124,9 @@ fn supervise(child: &mut Child, pid: Pid, signals: &mut Signals) -> anyhow::Resu
                     return Ok(status);
                 }
                 continue;
+            }
+            if matches!(signal, SIGTERM | SIGINT | SIGQUIT) {
+                service::notify::stopping();
             }
             let signal = Signal::try_from(signal).context("signal")?;
             // It has not been waited for: the ID is still its own.

@@ -71,6 +71,7 @@ pub fn run(
         supervisor.apps.push(RunningApp { name: app.name.clone(), pid, stop_signal, status: None });
     }
     folder.write("started", times::now().to_string().as_bytes())?;
+    super::report_started(&folder.path)?;
     supervisor.wait(signals)
 }
 

@@ -3,8 +3,10 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixDatagram;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::archive;
@@ -92,6 +94,44 @@ fn apps_inherit_the_environment_on_request() {
     assert!(!run("--inherit-env=false", b"yes").stdout.contains("INHERITED"));
     let printed = run("--inherit-env", b"\xff");
     assert!(printed.code == Some(254) && printed.stderr.contains("is not UTF-8"), "{printed:?}");
+}
+
+#[test]
+fn a_unit_is_ready_when_its_apps_have_started() {
+    let Some(lab) = Lab::with_image("a_unit_is_ready_when_its_apps_have_started") else { return };
+    let (path, folder) = (lab.path("notify"), lab.path("folder"));
+    fs::create_dir(&folder).unwrap();
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let volume = format!("--volume=v,kind=host,source={folder}");
+    let script = "env >/v/environment; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let arguments = [
+        "run",
+        "--insecure-options=image",
+        "--net=none",
+        &volume,
+        IMAGE,
+        "--mount=volume=v,target=/v",
+        "--exec=sh",
+        "--",
+        "-c",
+        script,
+    ];
+    let mut rkt = lab.command(&arguments).env("NOTIFY_SOCKET", &path).spawn().unwrap();
+    let received = |what: &str| {
+        let mut buffer = [0; 200];
+        let length = socket.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(text.contains(what), "{text}");
+    };
+    received("READY=1");
+    let environment = lab.wait_for("the app", || {
+        let text = fs::read_to_string(format!("{folder}/environment")).map_err(|error| error.to_string())?;
+        text.contains("AC_APP_NAME").then_some(text).ok_or_else(|| "no environment".to_owned())
+    });
+    assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
+    kill(Pid::from_raw(rkt.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    received("STOPPING=1");
+    assert_eq!(rkt.wait().unwrap().code(), Some(0));
 }
 
 #[test]
