@@ -5,6 +5,8 @@ mod docker;
 mod host;
 mod names;
 
+use std::time::Duration;
+
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
 use self::host::{Backend, Host, NETWORK, all_pairs, lease, start_container};
@@ -77,6 +79,8 @@ struct Traffic {
     connections: u32,
 }
 
+/// Limit for both, on an emulated machine.
+const TRAFFIC: Duration = Duration::from_secs(1800);
 const MINUTE: Traffic = Traffic { packets: 600, connections: 10_000 };
 const SECONDS: Traffic = Traffic { packets: 100, connections: 100 };
 
@@ -199,19 +203,26 @@ fn store_unavailable(one: &Host<'_>, two: &Host<'_>, traffic: Traffic) -> Result
         host.machine.succeed("sudo systemctl stop etcd")?;
     }
     let serve = "ip netns exec container busybox httpd -f -p 80 -h /run/flannel";
-    let inside = "sudo ip netns exec container";
     two.machine.succeed(&format!("sudo systemd-run --quiet --collect --unit=web {serve}"))?;
-    two.machine.wait_until_succeeds(&format!("{inside} curl --silent 127.0.0.1/subnet.env"), SOON)?;
-    let ping = format!("ping -q -c {packets} -i 0.1 -W 5 {}", two.container);
-    // Each request has a connection of its own.
-    let requests = format!(
-        "curl --silent --output /dev/null --header 'Connection: close' --write-out '%{{http_code}}\\n' \
-         'http://{}/subnet.env?[1-{connections}]' | sort | uniq -c",
-        two.container
+    two.machine
+        .wait_until_succeeds("sudo ip netns exec container curl --silent 127.0.0.1/subnet.env", SOON)?;
+    let address = &two.container;
+    // Each request has a connection of its own. Longer than a command may take.
+    let script = format!(
+        "ping -q -c {packets} -i 0.1 -W 5 {address} >/run/packets &\n\
+         curl --silent --output /dev/null --header 'Connection: close' --write-out '%{{http_code}}\\n' \
+         'http://{address}/subnet.env?[1-{connections}]' | sort | uniq -c >/run/responses\n\
+         wait\n"
     );
-    let output = one.machine.succeed(&format!("({inside} {ping}) & {inside} {requests}; wait $!"))?;
-    expect(output.contains(&format!(" {connections} 200\n")), "a response to each request", &output)?;
-    expect(output.contains(&format!("{packets} received")), "no packet lost", &output)?;
+    one.machine.write("/run/traffic", script.as_bytes())?;
+    let unit = "--quiet --collect --no-block --unit=traffic --property=Type=oneshot";
+    one.machine.succeed(&format!("sudo systemd-run {unit} ip netns exec container sh /run/traffic"))?;
+    let ended = "systemctl show --property=ActiveState --value traffic.service | grep -x inactive";
+    one.machine.wait_until_succeeds(ended, TRAFFIC)?;
+    let responses = one.machine.read("/run/responses")?;
+    expect(responses.trim() == format!("{connections} 200"), "a response to each request", &responses)?;
+    let received = one.machine.read("/run/packets")?;
+    expect(received.contains(&format!("{packets} received")), "no packet lost", &received)?;
     two.machine.succeed("sudo systemctl stop web.service")?;
     for host in [one, two] {
         host.machine.succeed("sudo systemctl start --no-block etcd")?;
