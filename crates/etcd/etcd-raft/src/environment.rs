@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_log::RealDisk;
@@ -33,10 +34,8 @@ pub trait Executor: Send + Sync + 'static {
 
 /// Threads and the log's disk.
 pub trait Environment: Executor {
-    type Disk: Disk;
-
     /// Opens the directory of the log.
-    fn log_disk(&self, folder: &Path) -> io::Result<Self::Disk>;
+    fn log_disk(&self, folder: &Path) -> io::Result<Arc<dyn Disk>>;
 }
 
 /// Tokio's blocking pool, operating system threads and the local file system.
@@ -65,10 +64,8 @@ impl Executor for SystemEnvironment {
 }
 
 impl Environment for SystemEnvironment {
-    type Disk = RealDisk;
-
-    fn log_disk(&self, folder: &Path) -> io::Result<RealDisk> {
-        RealDisk::at(folder)
+    fn log_disk(&self, folder: &Path) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(RealDisk::at(folder)?))
     }
 }
 

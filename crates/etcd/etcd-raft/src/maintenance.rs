@@ -309,9 +309,9 @@ mod tests {
 
     /// Writes the log of a leader that was lost in a joint configuration.
     async fn begin_membership_change(config: &MemberConfig) {
-        let environment = Arc::new(SystemEnvironment);
         let times = Arc::clone(&config.disk_metrics);
-        let opened = LogStore::open(&environment, &config.log_dir(), config.log_segment_bytes, times);
+        let opened =
+            LogStore::open(Arc::new(SystemEnvironment), &config.log_dir(), config.log_segment_bytes, times);
         let (log, _flush_thread) = opened.unwrap();
         let (last, vote) = (log.last_log_id().unwrap().unwrap(), log.vote().unwrap());
         let leader_id = LeaderId { term: vote.leader_id.term + 1, node_id: OWN };

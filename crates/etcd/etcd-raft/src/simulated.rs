@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use raft_log::disk::Disk;
 use raft_log::simulated::SimulatedDisk;
 use tokio::time::Sleep;
 
@@ -42,10 +43,8 @@ impl Executor for SimulatedEnvironment {
 }
 
 impl Environment for SimulatedEnvironment {
-    type Disk = SimulatedDisk;
-
-    fn log_disk(&self, _: &Path) -> io::Result<SimulatedDisk> {
-        Ok(self.disk.clone())
+    fn log_disk(&self, _: &Path) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(self.disk.clone()))
     }
 }
 

@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use etcd_store::Command;
+use futures_util::future::BoxFuture;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, SnapshotPolicy};
 use parking_lot::Mutex;
-use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -78,17 +78,27 @@ impl Member {
     }
 
     /// Starts in another environment, such as a simulated one.
-    pub async fn start_with<H: Environment>(
+    ///
+    /// The future is boxed, so that openraft is compiled in this crate and not in each one that polls the future.
+    pub fn start_with(
         config: MemberConfig,
         network: Arc<dyn Network>,
-        environment: Arc<H>,
+        environment: Arc<dyn Environment>,
+    ) -> BoxFuture<'static, Result<Member, StartError>> {
+        Box::pin(Self::start_in(config, network, environment))
+    }
+
+    async fn start_in(
+        config: MemberConfig,
+        network: Arc<dyn Network>,
+        environment: Arc<dyn Environment>,
     ) -> Result<Member, StartError> {
         let started = Instant::now();
         let config = Arc::new(config);
         let identity = identity::open_or_create(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
         let (log, flush_thread) = LogStore::open(
-            &environment,
+            Arc::clone(&environment),
             &config.log_dir(),
             config.log_segment_bytes,
             Arc::clone(&config.disk_metrics),
@@ -155,7 +165,7 @@ impl Member {
     }
 }
 
-fn check_state_present<D: Disk>(log: &LogStore<D>, applied: Option<LogId>) -> Result<(), StartError> {
+fn check_state_present(log: &LogStore, applied: Option<LogId>) -> Result<(), StartError> {
     let applied = applied.map_or(0, |applied| applied.index);
     match log.last_purged()? {
         Some(purged) if purged.index > applied => {
@@ -240,9 +250,9 @@ async fn elect_if_only_voter(raft: &Raft, member_id: u64) -> Result<(), StartErr
 
 /// Appends a configuration with this member as the only voter, as a leader of a new term would. This commits
 /// everything in the log.
-async fn append_single_voter_config<D: Disk>(
+async fn append_single_voter_config(
     config: &MemberConfig,
-    log: &LogStore<D>,
+    log: &LogStore,
     applied: &Applied,
 ) -> Result<(), StartError> {
     let last = log.last_log_id()?.max(applied.meta().last_log_id);

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heed::types::{Bytes as HeedBytes, U64};
@@ -94,9 +95,9 @@ fn bare(path: &Path, prepare: Prepare, payload: Vec<u8>) -> Done<Box<dyn FnMut(u
     }))
 }
 
-fn new_log(path: &Path, preallocation: Preallocation) -> Done<(Log<RealDisk>, Flusher<RealDisk>)> {
+fn new_log(path: &Path, preallocation: Preallocation) -> Done<(Log, Flusher)> {
     let disk = RealDisk::at(path)?.with_preallocation(preallocation);
-    let (log, flusher, _) = Log::open(disk, Options::new(LogId::random()?))?;
+    let (log, flusher, _) = Log::open(Arc::new(disk), Options::new(LogId::random()?))?;
     Ok((log, flusher))
 }
 

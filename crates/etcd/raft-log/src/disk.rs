@@ -10,23 +10,18 @@ use std::io;
 
 /// A directory. File names contain no separators.
 pub trait Disk: Send + Sync + 'static {
-    /// An open file.
-    type File: DiskFile;
-    /// Locks the directory until it is dropped.
-    type Lock: Send + Sync + 'static;
-
     /// Locks the directory. Fails with `WouldBlock` if it is locked already.
-    fn lock(&self) -> io::Result<Self::Lock>;
+    fn lock(&self) -> io::Result<DiskLock>;
 
     /// The files of the directory in any order, without the lock file.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Creates a file of `size` zero bytes with its space allocated. Fails with `StorageFull` (possibly leaving a
     /// file) or `AlreadyExists`.
-    fn create(&self, name: &str, size: u64) -> io::Result<Self::File>;
+    fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn DiskFile>>;
 
     /// Opens a file for reading and writing.
-    fn open(&self, name: &str) -> io::Result<Self::File>;
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
     /// Renames a file. `to` must not exist.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -40,6 +35,9 @@ pub trait Disk: Send + Sync + 'static {
     /// The directory's path for messages.
     fn display_path(&self) -> String;
 }
+
+/// Locks the directory until it is dropped.
+pub type DiskLock = Box<dyn Send + Sync>;
 
 /// An open file. It stays readable after it is removed.
 pub trait DiskFile: Send + Sync + 'static {

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
 use crate::entry::Ticket;
 use crate::error::{Failed, FlushError, MaintainError, is_full};
 use crate::inner::Inner;
@@ -17,9 +16,9 @@ use crate::segment::segment_name;
 use crate::state::{PendingWrite, Reserve};
 
 /// The only writer of a log.
-pub struct Flusher<D: Disk> {
-    inner: Arc<Inner<D>>,
-    current: Arc<Segment<D::File>>,
+pub struct Flusher {
+    inner: Arc<Inner>,
+    current: Arc<Segment>,
     /// The number of the last flush in the current segment.
     flush: u32,
     /// The data of the last sector while it is not full; the next flush rewrites it.
@@ -27,7 +26,7 @@ pub struct Flusher<D: Disk> {
     /// Writes that were taken but have failed for lack of space.
     queue: VecDeque<PendingWrite>,
     /// Taken for a segment that could not be created yet.
-    reserve: Option<Reserve<D::File>>,
+    reserve: Option<Reserve>,
     /// A buffer for sectors, kept to reuse its memory.
     sectors: Vec<u8>,
 }
@@ -41,13 +40,8 @@ pub struct Flushed {
     pub maintain: bool,
 }
 
-impl<D: Disk> Flusher<D> {
-    pub(crate) fn new(
-        inner: Arc<Inner<D>>,
-        current: Arc<Segment<D::File>>,
-        flush: u32,
-        tail: Vec<u8>,
-    ) -> Self {
+impl Flusher {
+    pub(crate) fn new(inner: Arc<Inner>, current: Arc<Segment>, flush: u32, tail: Vec<u8>) -> Self {
         let (queue, sectors) = (VecDeque::new(), Vec::new());
         Self { inner, current, flush, tail, queue, reserve: None, sectors }
     }

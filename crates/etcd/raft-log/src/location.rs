@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::disk::DiskFile;
 use crate::error::Corruption;
 use crate::record::RECORD_HEADER_BYTES;
 use crate::sector::{SectorCodec, offset_in_file};
@@ -30,15 +31,15 @@ impl RecordLocation {
 }
 
 /// An open segment file.
-pub(crate) struct Segment<F> {
-    pub file: Arc<F>,
+pub(crate) struct Segment {
+    pub file: Arc<dyn DiskFile>,
     pub name: String,
     pub header: Header,
     pub codec: SectorCodec,
 }
 
-impl<F> Segment<F> {
-    pub(crate) fn new(file: Arc<F>, name: String, header: Header) -> Self {
+impl Segment {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, name: String, header: Header) -> Self {
         let codec = SectorCodec::new(header.id, header.sequence);
         Self { file, name, header, codec }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::Disk;
 use crate::entry::{Bounds, Entry, Purged, StateKey, Ticket};
 use crate::error::{AppendError, MaintainError};
 use crate::inner::Inner;
@@ -15,17 +14,12 @@ use crate::reserve;
 use crate::state::State;
 
 /// A handle; clones share the log.
-pub struct Log<D: Disk> {
-    pub(crate) inner: Arc<Inner<D>>,
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) inner: Arc<Inner>,
 }
 
-impl<D: Disk> Clone for Log<D> {
-    fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
-    }
-}
-
-impl<D: Disk> Log<D> {
+impl Log {
     /// Appends entries to memory, all or none. They must follow the last entry or the purge point; a new log starts
     /// at any index. They are readable immediately, and durable when a flush reports the ticket.
     ///
@@ -103,7 +97,7 @@ impl<D: Disk> Log<D> {
     fn push(
         &self,
         records: Vec<Record>,
-        check: impl Fn(&State<D::File>, &[Record]) -> Result<Change, AppendError>,
+        check: impl Fn(&State, &[Record]) -> Result<Change, AppendError>,
     ) -> Result<Ticket, AppendError> {
         let mut state = self.inner.state();
         if check(&state, &records)? == Change::None {

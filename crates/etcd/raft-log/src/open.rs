@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::entry::{Bounds, Entry, LogId, StateKey};
 use crate::error::{Corruption, OpenError, ReadError};
 use crate::flusher::Flusher;
@@ -55,9 +55,9 @@ struct Listing {
     unfinished: Vec<String>,
 }
 
-impl<D: Disk> Log<D> {
+impl Log {
     /// Locks the directory, reads all segments, truncates a torn tail and makes what it has read durable.
-    pub fn open(disk: D, options: Options) -> Result<(Self, Flusher<D>, Recovered), OpenError> {
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Flusher, Recovered), OpenError> {
         if !is_segment_size(options.segment_bytes) {
             return Err(OpenError::Options(format!(
                 "segments of {} bytes: expected {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, in sectors of \
@@ -69,14 +69,14 @@ impl<D: Disk> Log<D> {
             io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.display_path() },
             _ => OpenError::Io { doing: "locking", name: disk.display_path(), source },
         })?;
-        let listing = list(&disk)?;
-        let segments = open_segments(&disk, &listing.segments)?;
+        let listing = list(&*disk)?;
+        let segments = open_segments(&*disk, &listing.segments)?;
         let (mut state, tail) = recover(&segments, &options, Extent::Open)?;
         // Everything is verified: from here on the directory is changed.
-        let mut reserve_number = clean_up(&disk, listing, &mut state)?;
+        let mut reserve_number = clean_up(&*disk, listing, &mut state)?;
         let (current, tail) = match (segments.into_iter().last(), tail) {
             (Some(segment), Some(tail)) => (segment, tail),
-            _ => (create_first_segment(&disk, &mut state, &mut reserve_number)?, Tail::START),
+            _ => (create_first_segment(&*disk, &mut state, &mut reserve_number)?, Tail::START),
         };
         let repaired = repair::repair(&current, &tail).map_err(|source| OpenError::Io {
             doing: "repairing",
@@ -96,16 +96,16 @@ impl<D: Disk> Log<D> {
 }
 
 /// A log opened for reading, which another process may be writing.
-pub struct ReadOnlyLog<D: Disk> {
-    log: Log<D>,
+pub struct ReadOnlyLog {
+    log: Log,
     in_use: bool,
 }
 
-impl<D: Disk> ReadOnlyLog<D> {
+impl ReadOnlyLog {
     /// Reads and verifies all segments. If the log is not in use this is like [`Log::open`], and the log stays locked
     /// until this is dropped. Otherwise everything flushed before the call is included, and an error may only mean
     /// that a segment was being written or removed: retry.
-    pub fn open(disk: D) -> Result<Self, OpenError> {
+    pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let lock = match disk.lock() {
             Ok(lock) => Some(lock),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -113,7 +113,7 @@ impl<D: Disk> ReadOnlyLog<D> {
         };
         let in_use = lock.is_none();
         let options = Options::new(LogId([0; 16]));
-        let segments = open_segments(&disk, &list(&disk)?.segments)?;
+        let segments = open_segments(&*disk, &list(&*disk)?.segments)?;
         let last = if in_use { Extent::Growing } else { Extent::Open };
         let (state, _) = recover(&segments, &options, last)?;
         let (state, reserve_number) = (Mutex::new(state), Mutex::new(0));
@@ -141,7 +141,7 @@ fn io_error(doing: &'static str, name: &str, source: io::Error) -> OpenError {
     OpenError::Io { doing, name: name.to_owned(), source }
 }
 
-fn list<D: Disk>(disk: &D) -> Result<Listing, OpenError> {
+fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
     let mut listing = Listing { segments: Vec::new(), reserves: Vec::new(), unfinished: Vec::new() };
     for name in disk.list().map_err(|source| io_error("listing", &disk.display_path(), source))? {
         match Kind::of(&name) {
@@ -155,8 +155,8 @@ fn list<D: Disk>(disk: &D) -> Result<Listing, OpenError> {
     Ok(listing)
 }
 
-fn open_segments<D: Disk>(disk: &D, sequences: &[u64]) -> Result<Vec<Arc<Segment<D::File>>>, OpenError> {
-    let mut segments: Vec<Arc<Segment<D::File>>> = Vec::new();
+fn open_segments(disk: &dyn Disk, sequences: &[u64]) -> Result<Vec<Arc<Segment>>, OpenError> {
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
     for sequence in sequences {
         let name = segment_name(*sequence);
         let before = segments.last().map(|segment| &segment.header);
@@ -178,7 +178,7 @@ fn open_segments<D: Disk>(disk: &D, sequences: &[u64]) -> Result<Vec<Arc<Segment
     Ok(segments)
 }
 
-fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segment<D::File>, OpenError> {
+fn open_segment(disk: &dyn Disk, sequence: u64, name: String) -> Result<Segment, OpenError> {
     let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
     let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
     let corrupt = |offset, expected, found| {
@@ -195,15 +195,15 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
         }
         HeaderError::Damaged { offset, expected, found } => corrupt(offset, expected, found),
     })?;
-    Ok(Segment::new(Arc::new(file), name, header))
+    Ok(Segment::new(file.into(), name, header))
 }
 
 /// Reads the segments; returns their state and the end of the last one.
-fn recover<F: DiskFile>(
-    segments: &[Arc<Segment<F>>],
+fn recover(
+    segments: &[Arc<Segment>],
     options: &Options,
     last: Extent,
-) -> Result<(State<F>, Option<Tail>), OpenError> {
+) -> Result<(State, Option<Tail>), OpenError> {
     let first = segments.first().map(|segment| &segment.header);
     let id = first.map_or(options.new_id, |header| header.id);
     let next = first.and_then(|header| header.last).map(|last| last + 1);
@@ -235,7 +235,7 @@ fn recover<F: DiskFile>(
 }
 
 /// Segments before the first one may only have held purged entries.
-fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError> {
+fn check_start(state: &State, first: &Segment) -> Result<(), OpenError> {
     let begins_at = state.first_live().or(state.next()).unwrap_or(0);
     let needed = state.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1));
     if first.header.sequence > 1 && begins_at > needed {
@@ -246,7 +246,7 @@ fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError>
 }
 
 /// Removes incomplete files and keeps reserves of the right size. Returns the next reserve's number.
-fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
+fn clean_up(disk: &dyn Disk, listing: Listing, state: &mut State) -> Result<u64, OpenError> {
     for name in listing.unfinished {
         disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
     }
@@ -255,7 +255,7 @@ fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> 
         let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
         let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
         if size == state.segment_bytes && number < u64::MAX {
-            state.reserves.push(Reserve { name, file: Arc::new(file) });
+            state.reserves.push(Reserve { name, file: file.into() });
             next = next.max(number + 1);
         } else {
             disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
@@ -265,11 +265,11 @@ fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> 
 }
 
 /// Creates the first segment of a new log, which is complete before it gets its name.
-fn create_first_segment<D: Disk>(
-    disk: &D,
-    state: &mut State<D::File>,
+fn create_first_segment(
+    disk: &dyn Disk,
+    state: &mut State,
     reserve_number: &mut u64,
-) -> Result<Arc<Segment<D::File>>, OpenError> {
+) -> Result<Arc<Segment>, OpenError> {
     let name = segment_name(1);
     let header = Header {
         id: state.id,
@@ -285,7 +285,7 @@ fn create_first_segment<D: Disk>(
             let from = unfinished_name(*reserve_number);
             *reserve_number += 1;
             let made = disk.create(&from, header.segment_bytes);
-            (Arc::new(made.map_err(|source| io_error("making", &from, source))?), from)
+            (made.map_err(|source| io_error("making", &from, source))?.into(), from)
         }
     };
     let written = file.write_at(&header.write(), 0).and_then(|()| file.sync_data());

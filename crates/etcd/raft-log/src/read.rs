@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
 use crate::entry::Entry;
 use crate::error::{Corruption, ReadError};
 use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
@@ -14,18 +13,18 @@ use crate::sector::{Sector, file_offset, sector_of};
 use crate::state::State;
 
 /// Adjacent records of one segment, which are read together.
-struct Run<F> {
-    segment: Arc<Segment<F>>,
+struct Run {
+    segment: Arc<Segment>,
     locations: Vec<RecordLocation>,
 }
 
 /// Where the requested entries are: first in files, then in memory.
-struct Plan<F> {
-    runs: Vec<Run<F>>,
+struct Plan {
+    runs: Vec<Run>,
     cached: Vec<Entry>,
 }
 
-impl<D: Disk> Log<D> {
+impl Log {
     /// Returns the entries of `range` from its start, up to `bytes` of payload but at least one. Recent entries come
     /// from memory, older ones from the segments.
     pub fn read(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, ReadError> {
@@ -39,7 +38,7 @@ impl<D: Disk> Log<D> {
     }
 }
 
-fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>, ReadError> {
+fn plan(state: &State, range: Range<u64>, bytes: usize) -> Result<Plan, ReadError> {
     let mut plan = Plan { runs: Vec::new(), cached: Vec::new() };
     let after_purged = state.purged.as_ref().map_or(0, |purged| purged.index + 1);
     let first = state.first_live().unwrap_or(after_purged);
@@ -70,7 +69,7 @@ fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>,
     Ok(plan)
 }
 
-impl<F: DiskFile> Run<F> {
+impl Run {
     fn read(&self, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
         let (Some(first), Some(last)) = (self.locations.first(), self.locations.last()) else {
             return Ok(());
@@ -122,9 +121,7 @@ impl<F: DiskFile> Run<F> {
         }
         Ok(stream)
     }
-}
 
-impl<F> Run<F> {
     fn accepts(&self, location: RecordLocation) -> bool {
         let start = self.locations.first().map_or(0, |first| u64::from(first.offset));
         self.segment.header.sequence == location.segment && location.end() - start <= READ_BYTES as u64

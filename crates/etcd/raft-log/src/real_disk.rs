@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DiskLock};
 
 const LOCK: &str = "LOCK";
 /// Only the member's user may read its data.
@@ -65,13 +65,10 @@ fn options() -> OpenOptions {
 }
 
 impl Disk for RealDisk {
-    type File = File;
-    type Lock = File;
-
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self) -> io::Result<DiskLock> {
         let file = options().create(true).truncate(false).open(self.path.join(LOCK))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -88,7 +85,7 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn create(&self, name: &str, size: u64) -> io::Result<File> {
+    fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn DiskFile>> {
         let file = options().create_new(true).open(self.path.join(name))?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
         if self.preallocation == Preallocation::Fill {
@@ -100,11 +97,11 @@ impl Disk for RealDisk {
                 offset += length as u64;
             }
         }
-        Ok(file)
+        Ok(Box::new(file))
     }
 
-    fn open(&self, name: &str) -> io::Result<File> {
-        options().open(self.path.join(name))
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(options().open(self.path.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

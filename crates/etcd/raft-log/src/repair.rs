@@ -6,7 +6,6 @@
 
 use std::io;
 
-use crate::disk::DiskFile;
 use crate::limits::SECTOR_BYTES;
 use crate::location::Segment;
 use crate::scan::Tail;
@@ -24,7 +23,7 @@ impl Tail {
         Self { end: 0, crc: 0, flush: 0, flush_start: FIRST_SECTOR, written: FIRST_SECTOR };
 }
 
-pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Result<Repaired> {
+pub(crate) fn repair(segment: &Segment, tail: &Tail) -> io::Result<Repaired> {
     let (last, within) = sector_of(tail.end);
     // The sector with the end may belong to an older flush, and is rewritten unchanged.
     let first = tail.flush_start.min(last);

@@ -4,14 +4,14 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::{Failed, MaintainError, is_full};
 use crate::inner::Inner;
 use crate::segment::{reserve_name, segment_name, unfinished_name};
 use crate::state::Reserve;
 
 /// Allocates a reserve if there is none.
-pub(crate) fn ensure<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+pub(crate) fn ensure(inner: &Inner) -> Result<(), MaintainError> {
     let mut number = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let size = {
         let state = inner.state();
@@ -23,14 +23,14 @@ pub(crate) fn ensure<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
         }
         state.segment_bytes
     };
-    let reserve = create(&inner.disk, *number, size)?;
+    let reserve = create(&*inner.disk, *number, size)?;
     *number += 1;
     inner.state().reserves.push(reserve);
     Ok(())
 }
 
 /// Takes a reserve; allocates it if there is none.
-pub(crate) fn take<D: Disk>(inner: &Inner<D>) -> Result<Reserve<D::File>, MaintainError> {
+pub(crate) fn take(inner: &Inner) -> Result<Reserve, MaintainError> {
     loop {
         if let Some(reserve) = inner.state().reserves.pop() {
             return Ok(reserve);
@@ -40,13 +40,13 @@ pub(crate) fn take<D: Disk>(inner: &Inner<D>) -> Result<Reserve<D::File>, Mainta
 }
 
 /// The file gets its name after its zeros are durable, so the name can be relied on.
-fn create<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
+fn create(disk: &dyn Disk, number: u64, size: u64) -> Result<Reserve, MaintainError> {
     let (unfinished, name) = (unfinished_name(number), reserve_name(number));
     let made = disk.create(&unfinished, size).and_then(|file| {
         file.sync_data()?;
         disk.rename(&unfinished, &name)?;
         disk.sync_folder()?;
-        Ok(Reserve { name: name.clone(), file: Arc::new(file) })
+        Ok(Reserve { name: name.clone(), file: file.into() })
     });
     made.map_err(|source| {
         // The first error is reported; leftovers are removed at the next open.
@@ -61,7 +61,7 @@ fn io_error(doing: &'static str, name: String, source: io::Error) -> MaintainErr
     MaintainError::Io { doing, name, source }
 }
 
-pub(crate) fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+pub(crate) fn remove_purged(inner: &Inner) -> Result<(), MaintainError> {
     let _one_at_a_time = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     loop {
         let sequence = {

@@ -7,7 +7,6 @@
 
 use std::io;
 
-use crate::disk::DiskFile;
 use crate::error::Corruption;
 use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
 use crate::location::{RecordLocation, Segment};
@@ -62,8 +61,8 @@ pub(crate) struct Tail {
 /// Receives the records. The error is what was expected and what was found.
 pub(crate) type Visit<'a> = dyn FnMut(RecordLocation, Record) -> Result<(), (String, String)> + 'a;
 
-struct Scan<'a, F> {
-    segment: &'a Segment<F>,
+struct Scan<'a> {
+    segment: &'a Segment,
     extent: Extent,
     /// The part of the stream, from `base` on, that is not parsed yet.
     stream: Vec<u8>,
@@ -79,11 +78,7 @@ struct Scan<'a, F> {
     written: u64,
 }
 
-pub(crate) fn scan<F: DiskFile>(
-    segment: &Segment<F>,
-    extent: Extent,
-    visit: &mut Visit<'_>,
-) -> Result<Tail, ScanError> {
+pub(crate) fn scan(segment: &Segment, extent: Extent, visit: &mut Visit<'_>) -> Result<Tail, ScanError> {
     let mut scan = Scan {
         segment,
         extent,
@@ -127,7 +122,7 @@ pub(crate) fn scan<F: DiskFile>(
     Ok(scan.finish()?)
 }
 
-impl<F> Scan<'_, F> {
+impl Scan<'_> {
     fn push_sector(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
         let offset = file_offset(number);
         match (sector, self.hole) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::disk::DiskFile;
 use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 use crate::error::{AppendError, Failed};
 use crate::limits::{ENTRY_OVERHEAD_BYTES, UNFLUSHED_BYTES_MAX};
@@ -16,9 +17,9 @@ use crate::sector::{capacity, sector_of};
 use crate::segment::Header;
 
 /// A preallocated file that will become a segment.
-pub(crate) struct Reserve<F> {
+pub(crate) struct Reserve {
     pub name: String,
-    pub file: Arc<F>,
+    pub file: Arc<dyn DiskFile>,
 }
 
 /// Pending bytes for one segment.
@@ -41,7 +42,7 @@ pub(crate) struct WritePosition {
     pub capacity: u64,
 }
 
-pub(crate) struct State<F> {
+pub(crate) struct State {
     pub id: LogId,
     pub segment_bytes: u64,
     pub cache_bytes_max: usize,
@@ -62,15 +63,15 @@ pub(crate) struct State<F> {
     pub purged: Option<Purged>,
     pub states: BTreeMap<StateKey, Bytes>,
     /// The segments created by a flush.
-    pub segments: BTreeMap<u64, Arc<Segment<F>>>,
-    pub reserves: Vec<Reserve<F>>,
+    pub segments: BTreeMap<u64, Arc<Segment>>,
+    pub reserves: Vec<Reserve>,
     /// After a ticket is flushed, segments below a number may be removed.
     removals: VecDeque<(Ticket, u64)>,
     pub removable_below: u64,
     pub failed: Option<Failed>,
 }
 
-impl<F> State<F> {
+impl State {
     pub(crate) fn new(id: LogId, segment_bytes: u64, cache_bytes_max: usize, next: Option<u64>) -> Self {
         Self {
             id,

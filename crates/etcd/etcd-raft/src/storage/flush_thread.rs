@@ -7,12 +7,11 @@ use std::time::Instant;
 
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
-use raft_log::disk::Disk;
 use raft_log::{FlushError, Flusher, Log, MaintainError, Ticket};
 use tokio::sync::{Notify, oneshot};
 
 use crate::disk_metrics::DiskMetrics;
-use crate::environment::{Environment, Executor, JoinHandle};
+use crate::environment::{Executor, JoinHandle};
 use crate::limits::{FULL_DISK_RETRY_INTERVAL, SLOW_FLUSH};
 use crate::raft_types::Types;
 use crate::storage::disk_space::DiskSpace;
@@ -91,10 +90,10 @@ impl Drop for FlushThread {
 }
 
 /// Starts the thread.
-pub fn start<D: Disk, H: Environment<Disk = D>>(
-    environment: &Arc<H>,
-    log: Arc<Log<D>>,
-    flusher: Flusher<D>,
+pub fn start(
+    executor: Arc<dyn Executor>,
+    log: Arc<Log>,
+    flusher: Flusher,
     disk_space: DiskSpace,
     metrics: Arc<dyn DiskMetrics>,
 ) -> io::Result<(Arc<FlushQueue>, FlushThread)> {
@@ -104,17 +103,17 @@ pub fn start<D: Disk, H: Environment<Disk = D>>(
         flushes: Arc::clone(&flushes),
         disk_space,
         metrics,
-        executor: Arc::<H>::clone(environment),
+        executor: Arc::clone(&executor),
         maintaining: Arc::default(),
         maintenance: Mutex::default(),
     };
-    let thread = environment.spawn_thread("log-flush", Box::pin(task.run(flusher)))?;
+    let thread = executor.spawn_thread("log-flush", Box::pin(task.run(flusher)))?;
     Ok((Arc::clone(&flushes), FlushThread { flushes, thread: Some(thread) }))
 }
 
 /// The state of the thread.
-struct FlushTask<D: Disk> {
-    log: Arc<Log<D>>,
+struct FlushTask {
+    log: Arc<Log>,
     flushes: Arc<FlushQueue>,
     disk_space: DiskSpace,
     metrics: Arc<dyn DiskMetrics>,
@@ -124,8 +123,8 @@ struct FlushTask<D: Disk> {
     maintenance: Mutex<Option<JoinHandle>>,
 }
 
-impl<D: Disk> FlushTask<D> {
-    async fn run(self, mut flusher: Flusher<D>) {
+impl FlushTask {
+    async fn run(self, mut flusher: Flusher) {
         let mut waiting = Vec::new();
         let mut disk_full = None;
         while let Some(more) = self.flushes.next().await {
@@ -201,8 +200,8 @@ enum FlushResult {
 }
 
 /// Flushes once for all waiters.
-fn flush_once<D: Disk>(
-    flusher: &mut Flusher<D>,
+fn flush_once(
+    flusher: &mut Flusher,
     flushes: &FlushQueue,
     waiting: &mut Vec<(Ticket, Waiter)>,
 ) -> FlushResult {

@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use raft_log::disk::Disk;
 use raft_log::{AppendError, Log, Purged, StateKey, Ticket};
 use tokio::sync::oneshot;
 
@@ -27,24 +26,13 @@ pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
 
 /// Reader and writer; clones share the log.
-pub struct LogStore<D: Disk> {
-    log: Arc<Log<D>>,
+#[derive(Clone)]
+pub struct LogStore {
+    log: Arc<Log>,
     flushes: Arc<FlushQueue>,
     disk_space: DiskSpace,
     vote: Arc<Mutex<Option<Vote>>>,
     committed: Arc<Mutex<Option<LogId>>>,
-}
-
-impl<D: Disk> Clone for LogStore<D> {
-    fn clone(&self) -> Self {
-        Self {
-            log: Arc::clone(&self.log),
-            flushes: Arc::clone(&self.flushes),
-            disk_space: self.disk_space.clone(),
-            vote: Arc::clone(&self.vote),
-            committed: Arc::clone(&self.committed),
-        }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +45,9 @@ pub enum OpenLogError {
     Record(#[from] codec::DecodeError),
 }
 
-impl<D: Disk> LogStore<D> {
-    pub fn open<H: Environment<Disk = D>>(
-        environment: &Arc<H>,
+impl LogStore {
+    pub fn open(
+        environment: Arc<dyn Environment>,
         folder: &Path,
         segment_bytes: u64,
         metrics: Arc<dyn DiskMetrics>,
@@ -162,7 +150,7 @@ impl<D: Disk> LogStore<D> {
     /// Retries while too much is queued for the disk: an error would stop the member.
     async fn retry_on_backlog(
         &self,
-        write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>,
+        write: impl Fn(&Log) -> Result<Ticket, AppendError>,
     ) -> io::Result<Ticket> {
         loop {
             match write(&self.log) {
@@ -204,7 +192,7 @@ fn record(entry: &Entry) -> raft_log::Entry {
     }
 }
 
-impl<D: Disk> RaftLogReader<Types> for LogStore<D> {
+impl RaftLogReader<Types> for LogStore {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
@@ -239,7 +227,7 @@ impl<D: Disk> RaftLogReader<Types> for LogStore<D> {
     }
 }
 
-impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
+impl RaftLogStorage<Types> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
@@ -294,7 +282,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
         let mut note = BytesMut::with_capacity(24);
         codec::put_log_id(&mut note, &log_id);
         let purged = Purged { index: log_id.index, term: log_id.leader_id.term, note: note.freeze() };
-        let purge = |log: &Log<D>| match log.purge_to(purged.clone()) {
+        let purge = |log: &Log| match log.purge_to(purged.clone()) {
             // Already purged further.
             Err(AppendError::Purged { .. }) => Ok(log.flushed()),
             done => done,
@@ -305,8 +293,6 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
 
 #[cfg(test)]
 mod tests {
-    use raft_log::RealDisk;
-
     use super::*;
     use crate::environment::SystemEnvironment;
     use crate::raft_types::{LeaderId, Payload};
@@ -317,9 +303,9 @@ mod tests {
         LogId { leader_id: LeaderId { term, node_id: term }, index }
     }
 
-    async fn with_entries(folder: &Path, log_ids: impl IntoIterator<Item = LogId>) -> LogStore<RealDisk> {
+    async fn with_entries(folder: &Path, log_ids: impl IntoIterator<Item = LogId>) -> LogStore {
         let (store, _thread) =
-            LogStore::open(&Arc::new(SystemEnvironment), folder, SEGMENT, Arc::new(())).unwrap();
+            LogStore::open(Arc::new(SystemEnvironment), folder, SEGMENT, Arc::new(())).unwrap();
         for log_id in log_ids {
             let entry = Entry { log_id, payload: Payload::Blank };
             store.append_records(&[record(&entry)]).await.unwrap();

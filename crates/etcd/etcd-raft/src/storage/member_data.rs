@@ -7,11 +7,12 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use etcd_store::Store;
-use raft_log::disk::Disk;
+use raft_log::disk::{Disk, DiskLock};
 use raft_log::{Log, Purged, ReadOnlyLog, RealDisk};
 
 use crate::codec::{self, DecodeError, Reader};
@@ -206,7 +207,7 @@ impl MemberData {
             cache_bytes: LOG_CACHE_BYTES,
             new_id: raft_log::LogId::random().map_err(failed)?,
         };
-        let (log, mut flusher, _) = Log::open(RealDisk::at(folder).map_err(failed)?, options)?;
+        let (log, mut flusher, _) = Log::open(Arc::new(RealDisk::at(folder).map_err(failed)?), options)?;
         let (mut note, mut vote) = (BytesMut::new(), BytesMut::new());
         codec::put_log_id(&mut note, &self.last);
         let leader_id = LeaderId { term: self.last.leader_id.term, node_id: member };
@@ -249,7 +250,7 @@ fn read_locked(
     location: &DataLocation,
     identity: Identity,
     disk: RealDisk,
-    lock: Option<File>,
+    lock: Option<DiskLock>,
     up_to: Option<u64>,
 ) -> Result<MemberData, DataError> {
     let in_use = lock.is_none();
@@ -264,7 +265,7 @@ fn read_locked(
         checkpoint.close();
     }
     drop(lock);
-    let log = ReadOnlyLog::open(disk)?;
+    let log = ReadOnlyLog::open(Arc::new(disk))?;
     let next = last.map_or(0, |last: LogId| last.index + 1);
     if let (Some(last), Some(wanted)) = (&last, up_to)
         && last.index > wanted
@@ -281,7 +282,7 @@ fn read_locked(
 
 /// Whether the log has a different entry at the checkpoint's position. The checkpoint may be ahead of the log on
 /// disk, whose end then stems from a failed leader. A member drops it at its start too.
-fn conflicts_with_log(log: &ReadOnlyLog<RealDisk>, last: LogId) -> Result<bool, DataError> {
+fn conflicts_with_log(log: &ReadOnlyLog, last: LogId) -> Result<bool, DataError> {
     if log.bounds().first.is_none_or(|first| last.index < first) {
         return Ok(false);
     }
@@ -295,7 +296,7 @@ fn conflicts_with_log(log: &ReadOnlyLog<RealDisk>, last: LogId) -> Result<bool, 
 /// Applies the log from `next` on, up to the entry `up_to`; returns the last log id. Uncommitted entries are applied
 /// too: acknowledged ones are among them, and no client received an error for the others.
 fn apply_log(
-    log: &ReadOnlyLog<RealDisk>,
+    log: &ReadOnlyLog,
     next: u64,
     up_to: Option<u64>,
     store: &mut Store,

@@ -28,7 +28,7 @@ fn append(location: &DataLocation, term: u64, commands: impl IntoIterator<Item =
         cache_bytes: LOG_CACHE_BYTES,
         new_id: raft_log::LogId::random().unwrap(),
     };
-    let (log, mut flusher, _) = Log::open(RealDisk::at(&location.log()).unwrap(), options).unwrap();
+    let (log, mut flusher, _) = Log::open(Arc::new(RealDisk::at(&location.log()).unwrap()), options).unwrap();
     for (index, command) in commands {
         let id = BatchId { origin: 1, incarnation: 1, sequence: index };
         let payload = Payload::Normal(Batch::new(id, [&command].into_iter()));

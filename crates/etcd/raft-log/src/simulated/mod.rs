@@ -6,7 +6,7 @@ mod crash;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::limits::SECTOR_BYTES;
 
 pub use crash::Fate;
@@ -19,13 +19,13 @@ pub struct SimulatedDisk {
 }
 
 /// An open file of a [`SimulatedDisk`].
-pub struct SimulatedFile {
+struct SimulatedFile {
     state: Arc<Mutex<DiskState>>,
     file: usize,
 }
 
 /// Held until it is dropped.
-pub struct SimulatedLock {
+struct SimulatedLock {
     state: Arc<Mutex<DiskState>>,
 }
 
@@ -147,22 +147,19 @@ impl DiskState {
 }
 
 impl Disk for SimulatedDisk {
-    type File = SimulatedFile;
-    type Lock = SimulatedLock;
-
-    fn lock(&self) -> io::Result<SimulatedLock> {
+    fn lock(&self) -> io::Result<DiskLock> {
         let mut state = lock(&self.state);
         if std::mem::replace(&mut state.locked, true) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        Ok(SimulatedLock { state: Arc::clone(&self.state) })
+        Ok(Box::new(SimulatedLock { state: Arc::clone(&self.state) }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.names())
     }
 
-    fn create(&self, name: &str, size: u64) -> io::Result<SimulatedFile> {
+    fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = lock(&self.state);
         if state.now.names.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -177,12 +174,12 @@ impl Disk for SimulatedDisk {
         if !fits {
             return Err(ErrorKind::StorageFull.into());
         }
-        Ok(SimulatedFile { state: Arc::clone(&self.state), file })
+        Ok(Box::new(SimulatedFile { state: Arc::clone(&self.state), file }))
     }
 
-    fn open(&self, name: &str) -> io::Result<SimulatedFile> {
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = lock(&self.state).now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
-        Ok(SimulatedFile { state: Arc::clone(&self.state), file })
+        Ok(Box::new(SimulatedFile { state: Arc::clone(&self.state), file }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! Damage is detected, located and never served.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use raft_log::simulated::SimulatedDisk;
 use raft_log::{LogId, OpenError, ReadError};
@@ -121,7 +123,7 @@ fn foreign_and_missing_segments_are_located() {
         segment_bytes: crate::oracle::SEGMENT_BYTES,
         ..raft_log::Options::new(LogId([8; 16]))
     };
-    let (log, mut flusher, _) = raft_log::Log::open(other.clone(), options).expect("a new log");
+    let (log, mut flusher, _) = raft_log::Log::open(Arc::new(other.clone()), options).expect("a new log");
     for index in 0..20 {
         let payload = vec![3; 400].into();
         log.append([raft_log::Entry { index, term: 1, payload }]).expect("an entry");

@@ -1,14 +1,13 @@
 //! Reading a log with another handle, while it is written and while it is not in use.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use raft_log::disk::{Disk, DiskFile};
+use raft_log::disk::{Disk, DiskFile, DiskLock};
 use raft_log::{Entry, Log, LogId, OpenError, Options, ReadOnlyLog, RealDisk};
 
 /// Small, so that segments are created during reads.
@@ -21,8 +20,8 @@ const READS: usize = 60;
 /// The minimum number of entries, in several segments.
 const ENTRIES: u64 = 1000;
 
-fn disk(folder: &Path) -> RealDisk {
-    RealDisk::at(folder).expect("a folder")
+fn disk(folder: &Path) -> Arc<dyn Disk> {
+    Arc::new(RealDisk::at(folder).expect("a folder"))
 }
 
 fn options(segment_bytes: u64) -> Options {
@@ -36,7 +35,7 @@ fn entry(index: u64) -> Entry {
 }
 
 /// Checks that all entries are as written; returns the last index.
-fn check(log_reader: &ReadOnlyLog<RealDisk>) -> u64 {
+fn check(log_reader: &ReadOnlyLog) -> u64 {
     let Some(last) = log_reader.bounds().last else { return 0 };
     let mut next = 1;
     while next <= last {
@@ -82,21 +81,18 @@ fn a_reader_sees_everything_flushed_before() {
 
 /// A disk with a hook before the second chunk of a file is read.
 struct HookedDisk {
-    disk: RealDisk,
+    disk: Arc<dyn Disk>,
     between: Arc<Mutex<dyn FnMut() + Send>>,
 }
 
 struct HookedFile {
-    file: File,
+    file: Box<dyn DiskFile>,
     between: Arc<Mutex<dyn FnMut() + Send>>,
     reads: AtomicU64,
 }
 
 impl Disk for HookedDisk {
-    type File = HookedFile;
-    type Lock = File;
-
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self) -> io::Result<DiskLock> {
         self.disk.lock()
     }
 
@@ -104,13 +100,13 @@ impl Disk for HookedDisk {
         self.disk.list()
     }
 
-    fn create(&self, _: &str, _: u64) -> io::Result<HookedFile> {
+    fn create(&self, _: &str, _: u64) -> io::Result<Box<dyn DiskFile>> {
         Err(io::Error::other("who looks makes nothing"))
     }
 
-    fn open(&self, name: &str) -> io::Result<HookedFile> {
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let (file, between) = (self.disk.open(name)?, Arc::clone(&self.between));
-        Ok(HookedFile { file, between, reads: AtomicU64::new(0) })
+        Ok(Box::new(HookedFile { file, between, reads: AtomicU64::new(0) }))
     }
 
     fn rename(&self, _: &str, _: &str) -> io::Result<()> {
@@ -132,7 +128,7 @@ impl Disk for HookedDisk {
 
 impl DiskFile for HookedFile {
     fn size(&self) -> io::Result<u64> {
-        DiskFile::size(&self.file)
+        self.file.size()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -141,7 +137,7 @@ impl DiskFile for HookedFile {
             let mut between = self.between.lock().expect("nobody panicked");
             between();
         }
-        DiskFile::read_at(&self.file, buffer, offset)
+        self.file.read_at(buffer, offset)
     }
 
     fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
@@ -171,7 +167,7 @@ fn writes_during_a_read_are_not_damage() {
         }
     }));
     let hooked = HookedDisk { disk: disk(folder.path()), between };
-    let log_reader = ReadOnlyLog::open(hooked).expect("a readable log");
+    let log_reader = ReadOnlyLog::open(Arc::new(hooked)).expect("a readable log");
     assert_eq!(log_reader.bounds().last, Some(1));
     assert!(log_reader.in_use());
 }

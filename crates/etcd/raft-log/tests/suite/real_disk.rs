@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -19,11 +20,11 @@ const KILLS: usize = 12;
 /// Acknowledgements before a kill.
 const ACKNOWLEDGED: u64 = 40;
 
-fn open(folder: &Path, cache_bytes: usize) -> Result<(Log<RealDisk>, Flusher<RealDisk>), OpenError> {
+fn open(folder: &Path, cache_bytes: usize) -> Result<(Log, Flusher), OpenError> {
     let id = LogId::random().expect("random numbers");
     let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes, ..Options::new(id) };
     let disk = RealDisk::at(folder).expect("a folder").with_preallocation(Preallocation::Fill);
-    Log::open(disk, options).map(|(log, flusher, _)| (log, flusher))
+    Log::open(Arc::new(disk), options).map(|(log, flusher, _)| (log, flusher))
 }
 
 fn entry(index: u64) -> Entry {

@@ -1,6 +1,6 @@
 //! Segment files with corruption, or with valid checksums over arbitrary contents.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use raft_log::simulated::SimulatedDisk;
@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
 const DAMAGED: u8 = 0;
 const FORGED: u8 = 1;
 
-type Opened = (Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered);
+type Opened = (Log, Flusher, Recovered);
 
 /// Byte 0: corruption of a real log's files, or files with valid checksums over the rest.
 fn run(bytes: &[u8]) {
@@ -29,7 +29,7 @@ fn run(bytes: &[u8]) {
 
 fn open(disk: &SimulatedDisk) -> Result<Opened, OpenError> {
     let options = Options { segment_bytes: 4096, cache_bytes: 600, ..Options::new(LogId([7; 16])) };
-    Log::open(disk.clone(), options)
+    Log::open(Arc::new(disk.clone()), options)
 }
 
 /// The observable state of a log; reading it must succeed.
@@ -41,7 +41,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn of(log: &Log<SimulatedDisk>) -> Contents {
+    fn of(log: &Log) -> Contents {
         let bounds = log.bounds();
         let mut entries: Vec<Entry> = Vec::new();
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {

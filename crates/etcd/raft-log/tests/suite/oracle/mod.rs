@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use raft_log::disk::Disk;
 use raft_log::simulated::SimulatedDisk;
 use raft_log::{Entry, Flusher, Log, LogId, OpenError, Options, Purged, Recovered, StateKey};
 
@@ -48,7 +48,7 @@ pub struct LogContents {
 }
 
 impl LogContents {
-    pub fn of<D: Disk>(log: &Log<D>) -> Self {
+    pub fn of(log: &Log) -> Self {
         let bounds = log.bounds();
         let mut contents = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
@@ -74,7 +74,7 @@ impl LogContents {
 /// A log on a simulated disk, with its contents after each record.
 pub struct TestLog {
     pub disk: SimulatedDisk,
-    log: Option<(Log<SimulatedDisk>, Flusher<SimulatedDisk>)>,
+    log: Option<(Log, Flusher)>,
     /// `history[n]`: after n records.
     pub history: Vec<LogContents>,
     /// The number of disk steps when each record was appended.
@@ -85,12 +85,10 @@ pub struct TestLog {
     before: usize,
 }
 
-pub fn open(
-    disk: &SimulatedDisk,
-) -> Result<(Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered), OpenError> {
+pub fn open(disk: &SimulatedDisk) -> Result<(Log, Flusher, Recovered), OpenError> {
     // A small cache, so that most entries are read from segments.
     let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes: 600, ..Options::new(LogId([7; 16])) };
-    Log::open(disk.clone(), options)
+    Log::open(Arc::new(disk.clone()), options)
 }
 
 impl TestLog {
@@ -112,7 +110,7 @@ impl TestLog {
         run
     }
 
-    pub fn log(&self) -> &Log<SimulatedDisk> {
+    pub fn log(&self) -> &Log {
         &self.log.as_ref().expect("open").0
     }
 
