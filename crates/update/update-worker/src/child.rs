@@ -83,7 +83,10 @@ fn serve(role: Role, parent: Pid) -> io::Result<()> {
             (None, Request::Unpack { frame, with_old, output }) => {
                 receive(&mut socket, &mut content, frame as usize, MAX_FRAME)?;
                 let old = with_old.then_some(&window[..]);
-                segment.resize(output_length(output)?, 0);
+                let length = output_length(output)?;
+                if segment.len() != length {
+                    segment = vec![0; length];
+                }
                 unpack(&mut socket, &content, old, &mut segment)?;
             }
             _ => return Err(io::ErrorKind::InvalidInput.into()),
