@@ -16,6 +16,7 @@ use pod::PodManifest;
 use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use super::started;
 use crate::pod_folder::PodFolder;
 use crate::{crun, exit_code, limits, times};
 
@@ -71,7 +72,7 @@ pub fn run(
         supervisor.apps.push(RunningApp { name: app.name.clone(), pid, stop_signal, status: None });
     }
     folder.write("started", times::now().to_string().as_bytes())?;
-    super::report_started(&folder.path)?;
+    started::report(&folder.path)?;
     supervisor.wait(signals)
 }
 

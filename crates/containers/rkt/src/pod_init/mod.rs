@@ -3,9 +3,10 @@
 
 mod apps;
 mod mounts;
+mod started;
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -21,12 +22,12 @@ use pod::Uuid;
 use crate::pod_folder::PodFolder;
 use crate::pods::RUN;
 
+pub use started::STARTED;
+
 /// How `rkt run` calls it; no command of users.
 pub const COMMAND: &str = "__pod";
 /// The FIFO by which `rkt run` lets it start the apps.
 pub const GO: &str = "go";
-/// The FIFO by which it reports that the apps have started, if `rkt run` has to know.
-pub const STARTED: &str = "apps-started";
 
 /// Signals that stop a pod or are forwarded to its apps.
 pub fn signal_set() -> SigSet {
@@ -57,18 +58,6 @@ pub fn run(path: &Path) -> anyhow::Result<u8> {
     }
     let paths = mounts::prepare(&folder, &manifest)?;
     apps::run(&folder, &manifest, &paths, &mut signals)
-}
-
-fn report_started(path: &Path) -> anyhow::Result<()> {
-    let fifo = path.join(STARTED);
-    let opened = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo);
-    let written = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        opened => opened.and_then(|mut started| started.write_all(b"1")),
-    };
-    written
-        .and_then(|()| std::fs::remove_file(&fifo))
-        .with_context(|| format!("cannot use {}", fifo.display()))
 }
 
 /// Waits until `rkt run` has prepared the network. It may have been killed before the signal of its end was set: then
