@@ -197,7 +197,7 @@ fn a_cleared_history_changes_no_route() {
     lab.wait_for_all_pairs();
     let record = lab.file(0, "routes");
     let mut monitor = lab.hosts[0].namespace.command("ip");
-    let monitor = monitor.args(["monitor", "route"]).stdout(std::fs::File::create(&record).unwrap());
+    let monitor = monitor.args(["-4", "monitor", "route"]).stdout(std::fs::File::create(&record).unwrap());
     let mut monitor = monitor.spawn().unwrap();
     lab.hosts[0].signal(Signal::SIGSTOP);
     for change in 0..1_100 {
