@@ -37,6 +37,8 @@ set -eu
 . /run/flannel/subnet.env
 address=${FLANNEL_SUBNET%/*}
 if ip netns pids container 2>/dev/null; then
+    # With the namespace the kernel removes it some time later.
+    ip link delete port0
     ip netns delete container
     ip link delete bridge0
 fi

@@ -195,6 +195,8 @@ impl Lab {
 
     /// Removes the container and its bridge.
     pub fn stop_container(&self, host: usize) {
+        // The kernel removes a namespace and what is in it some time after its last use.
+        self.hosts[host].namespace.ip("link delete c0");
         self.hosts[host].container.replace(None);
         self.hosts[host].namespace.ip("link delete bridge0");
     }
