@@ -84,6 +84,7 @@ fn serve(role: Role, parent: Pid) -> io::Result<()> {
                 receive(&mut socket, &mut content, frame as usize, MAX_FRAME)?;
                 let old = with_old.then_some(&window[..]);
                 let length = output_length(output)?;
+                // The kernel zeroes new memory; `resize` would write each byte.
                 if segment.len() != length {
                     segment = vec![0; length];
                 }
