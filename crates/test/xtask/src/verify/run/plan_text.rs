@@ -11,7 +11,8 @@ use super::super::touched::Touched;
 use super::Run;
 
 impl Run<'_> {
-    /// One line for each step or part that would run, with its recorded seconds, and the sum.
+    /// One line for each step or part that would run, with its recorded seconds, and the sum. Of a CI run also the parts
+    /// without time.
     pub fn plan_text(&self) -> Result<String> {
         let mut rows: Vec<String> = Vec::new();
         for (step, parts) in self.chosen.iter().zip(self.parts()?) {
@@ -40,6 +41,8 @@ impl Run<'_> {
                 "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
                 all / slices.len() as f64
             );
+            let no_time = self.ci_plan()?.left_out;
+            plan_text.extend(no_time.iter().map(|part| format!("    no time  {part}\n")));
         }
         Ok(plan_text)
     }
