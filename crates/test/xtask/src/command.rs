@@ -91,9 +91,9 @@ fn finish(command: &mut Command) -> anyhow::Result<Ended> {
     }
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-    interrupt::child_started(child.id());
+    let running = interrupt::RunningChild::new(child.id());
     let output = child.wait_with_output();
-    interrupt::child_ended();
+    drop(running);
     let output = output.with_context(|| format!("cannot wait for {name}"))?;
     Ok(ended(output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
 }

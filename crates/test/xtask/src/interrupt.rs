@@ -1,6 +1,8 @@
-//! Ctrl-C and SIGTERM: terminates the running child, skips the remaining steps, and still prints the summary.
+//! Ctrl-C and SIGTERM: terminates the running children, skips the remaining steps, and still prints the summary.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -10,8 +12,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 static RECEIVED: AtomicBool = AtomicBool::new(false);
-/// Process id of the running child; 0 if none.
-static CHILD: AtomicI32 = AtomicI32::new(0);
+/// Process ids of the running children.
+static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Installs the signal handler; called once, before the first child.
 pub fn watch() -> anyhow::Result<()> {
@@ -19,14 +21,18 @@ pub fn watch() -> anyhow::Result<()> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             RECEIVED.store(true, Ordering::SeqCst);
-            let child = CHILD.load(Ordering::SeqCst);
             // The terminal sends SIGINT to the children too; SIGTERM reaches only this process.
-            if signal == SIGTERM && child > 0 {
-                terminate_tree(child);
+            if signal == SIGTERM {
+                terminate_children();
             }
         }
     });
     Ok(())
+}
+
+fn terminate_children() {
+    let running = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    running.into_iter().for_each(terminate_tree);
 }
 
 /// Terminates `process` and its descendants: cargo does not forward SIGTERM to its children.
@@ -55,12 +61,22 @@ pub fn received() -> bool {
     RECEIVED.load(Ordering::SeqCst)
 }
 
-pub fn child_started(id: u32) {
-    CHILD.store(i32::try_from(id).unwrap_or(0), Ordering::SeqCst);
+/// A child that is terminated on SIGTERM until this is dropped.
+#[derive(Debug)]
+pub struct RunningChild(i32);
+
+impl RunningChild {
+    pub fn new(id: u32) -> Self {
+        let id = id.cast_signed();
+        CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Self(id)
+    }
 }
 
-pub fn child_ended() {
-    CHILD.store(0, Ordering::SeqCst);
+impl Drop for RunningChild {
+    fn drop(&mut self) {
+        CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +99,21 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(found);
+    }
+
+    #[test]
+    fn all_running_children_are_terminated() {
+        let sleep = || Command::new("sleep").arg("600").spawn().unwrap();
+        let mut children = [sleep(), sleep(), sleep()];
+        let [first, second, ended] = children.each_ref().map(|child| RunningChild::new(child.id()));
+        drop(ended);
+        terminate_children();
+        drop((first, second));
+        let [first, second, third] = &mut children;
+        assert!(!first.wait().unwrap().success() && !second.wait().unwrap().success());
+        assert!(third.try_wait().unwrap().is_none(), "terminated, though its owner has waited for it");
+        third.kill().unwrap();
+        third.wait().unwrap();
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let copy = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
     let mut child = command.stdout(file).stderr(copy).spawn().context("cannot start cargo")?;
-    interrupt::child_started(child.id());
+    let running = interrupt::RunningChild::new(child.id());
     let started = Instant::now();
     let mut terminated: Option<Instant> = None;
     let status = loop {
@@ -161,7 +161,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
         }
         std::thread::sleep(POLL);
     };
-    interrupt::child_ended();
+    drop(running);
     if interrupt::received() {
         bail!("interrupted");
     }

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result};
 
+use super::concurrently;
 use super::result::{State, StepResult};
 use crate::cargo_build;
 use crate::command::{Ended, ignored_tests, show, show_and_read};
@@ -21,7 +21,7 @@ const UNAVAILABLE: i32 = 77;
 /// Number of concurrent tests of `etcdctl`: more would starve each other's servers.
 const CONCURRENCY: &str = "2";
 
-/// Number of concurrent checks.
+/// Number of concurrent checks, which mostly wait.
 const WORKERS: usize = 2;
 /// Third-party clients.
 const CLIENTS: [&str; 2] = ["python", "rust"];
@@ -48,7 +48,7 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
     let programs = build(root)?;
     let reference = Reference::find_or_fetch(&programs.folder.join("debian"));
     let checks = checks(root, &programs, reference.as_ref());
-    let states = run_all(&checks)?;
+    let states = concurrently::map(WORKERS, &checks, |check| (check.run)())?;
     let name = |check: &Check<'_>| format!("conformance: {}", check.name);
     Ok(checks.iter().zip(states).map(|(check, state)| StepResult::new(name(check), state)).collect())
 }
@@ -87,23 +87,6 @@ fn checks<'a>(
         }
     }
     checks
-}
-
-/// Runs the checks concurrently: they mostly wait. The states are in the order of the checks.
-fn run_all(checks: &[Check<'_>]) -> Result<Vec<State>> {
-    let queue = Mutex::new(checks.iter().enumerate());
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || -> Result<Vec<(usize, State)>> {
-        std::iter::from_fn(take).map(|(number, check)| Ok((number, (check.run)()?))).collect()
-    };
-    let mut states = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
-        joined.map(|done| done.unwrap_or_else(|_| bail!("a check panicked"))).collect::<Result<Vec<_>>>()
-    })?
-    .concat();
-    states.sort_unstable_by_key(|(number, _)| *number);
-    Ok(states.into_iter().map(|(_, state)| state).collect())
 }
 
 fn build(root: &Path) -> Result<Programs> {
@@ -166,27 +149,11 @@ fn checkers(root: &Path, reference: &Reference) -> Result<State> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn check(code: Option<i32>, stdout: &str, expected: State) {
         let ended = Ended { success: code == Some(0), code, stdout: stdout.into() };
         assert_eq!(judge(&ended), expected);
-    }
-
-    #[test]
-    fn concurrent_checks_keep_their_order_and_a_failure_is_not_lost() {
-        let check = |name: &str, milliseconds: u64, fails: bool| Check {
-            name: name.to_owned(),
-            run: Box::new(move || {
-                thread::sleep(Duration::from_millis(milliseconds));
-                if fails { bail!("no program") } else { Ok(State::Passed(milliseconds.to_string())) }
-            }),
-        };
-        let states = run_all(&[check("a", 30, false), check("b", 0, false), check("c", 10, false)]).unwrap();
-        assert_eq!(states, ["30", "0", "10"].map(|remark| State::Passed(remark.to_owned())));
-        assert!(run_all(&[check("a", 0, false), check("b", 0, true)]).is_err());
     }
 
     #[test]

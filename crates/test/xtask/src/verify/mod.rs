@@ -6,6 +6,7 @@
 mod advisories;
 mod beside;
 mod book;
+mod concurrently;
 mod conformance;
 mod dependencies;
 mod disk_space;

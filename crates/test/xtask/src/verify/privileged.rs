@@ -1,5 +1,5 @@
-//! Tests that need root, or a program that the host may lack: they are ignored among all tests, and run here one by
-//! one. If a prerequisite is missing, it is reported and the test does not run: a test that returned early would
+//! Tests that need root, or a program that the host may lack: they are ignored among all tests, and run here, each in a
+//! process of its own. If a prerequisite is missing, it is reported and the test does not run: an early return would
 //! count as passed.
 
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::packages;
 use super::result::{State, StepResult};
 use super::run::Run;
+use super::{concurrently, packages};
 use crate::cargo_build::TestProgram;
 use crate::command::show_and_read;
 use crate::root_access::RootAccess;
@@ -34,6 +34,9 @@ enum Target {
     /// `tests/suite`.
     Suite,
 }
+
+/// Number of tests that run at a time: they mostly wait, for a page or a network.
+const THREADS: usize = 4;
 
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
@@ -220,18 +223,18 @@ const CASES: [Case; 22] = [
 pub fn run(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let access = RootAccess::of_this_process();
     let programs = run.test_programs()?;
-    let mut results = Vec::new();
-    for case in &CASES {
+    let root = &run.workspace.root;
+    concurrently::map(THREADS, &CASES, |case| {
         let began = Instant::now();
         let state = match case.missing(access.is_available(), packages::has) {
             Some(why) => State::Skipped(why),
-            None => case.run(&run.workspace.root, programs, access)?,
+            None => case.run(root, programs, access)?,
         };
-        let mut result = StepResult::new(format!("wants: {}", case.about), state);
-        result.took = Some(began.elapsed());
-        results.push(result);
-    }
-    Ok(results)
+        let result = StepResult::new(format!("wants: {}", case.about), state);
+        // The results have no times of their own, which would add up to more than the step's.
+        eprintln!("{} {} after {:.1} s", result.name, result.outcome(), began.elapsed().as_secs_f64());
+        Ok(result)
+    })
 }
 
 impl Case {
