@@ -96,6 +96,7 @@ pub static ALL: &[Scenario] = &[
     netboot::NETBOOT_BIOS,
     netboot::NETBOOT_HTTP,
     netboot::NETBOOT_INSTALL,
+    netboot::NETBOOT_UKI,
     netboot_time::NETBOOT_TIME,
     iso::ISO,
     iso::ISO_INSTALL,

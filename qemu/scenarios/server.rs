@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct Server {
     /// URL without a slash at its end.
     pub url: String,
     events: Arc<Mutex<Vec<Value>>>,
+    /// Whether the run is interrupted.
+    cancel: Arc<AtomicBool>,
     /// Its host on the LAN, which exists as long as this.
     host: Option<LanHost>,
 }
@@ -87,6 +90,7 @@ impl Server {
             program,
             url: url.trim_end_matches('/').to_owned(),
             events: Arc::clone(&events),
+            cancel: Arc::clone(&context.run.cancel),
             host: None,
         };
         let written = output + &std::fs::read_to_string(&log).unwrap_or_default();
@@ -122,6 +126,9 @@ impl Server {
     ) -> Result<(), Failure> {
         let (begun, limit) = (Instant::now(), limit.mul_f64(slowdown()));
         while self.events(key).iter().filter(|found| *found == value).count() < count {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(SiteError::Interrupted.into());
+            }
             let seconds = limit.as_secs();
             expect(
                 begun.elapsed() < limit,

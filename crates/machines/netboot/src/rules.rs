@@ -25,6 +25,8 @@ pub struct Rule {
     pub options: Vec<String>,
     /// From where.
     pub boot: Boot,
+    /// Whether HTTP boot starts the image's UKI instead of iPXE.
+    pub prefers_uki: bool,
     /// Keys that may log in to the live system.
     pub ssh_keys: Vec<String>,
 }
@@ -109,6 +111,7 @@ struct RawRule {
     kernel: Option<Spanned<String>>,
     initrd: Option<Spanned<OneOrMore>>,
     uki: Option<Spanned<String>>,
+    http_boot: Option<Spanned<String>>,
     user_data: Option<Spanned<String>>,
     options: Option<Spanned<String>>,
     boot: Option<Spanned<String>>,
@@ -160,7 +163,8 @@ impl Rules {
     pub fn live(user_data: Option<PathBuf>) -> Self {
         let image = ImageChoice::Newest { version: None, channel: None };
         let (selector, options, ssh_keys) = (Selector::default(), Vec::new(), Vec::new());
-        Self(vec![Rule { selector, image, user_data, options, boot: Boot::Live, ssh_keys }])
+        let (boot, prefers_uki) = (Boot::Live, false);
+        Self(vec![Rule { selector, image, user_data, options, boot, prefers_uki, ssh_keys }])
     }
 
     /// All rules.
@@ -249,6 +253,7 @@ fn read_rule(raw: &Spanned<RawRule>, folder: &Path) -> Result<Rule, Problem> {
         user_data: user_data.transpose()?,
         options: read_options(raw.options.as_ref())?,
         boot: read_boot(raw)?,
+        prefers_uki: read_http_boot(raw)?,
         ssh_keys: read_keys(raw.sshkeys.as_ref())?,
     };
     let length = rule.options.iter().chain(&rule.ssh_keys).map(|text| text.len() + 12).sum::<usize>();
@@ -328,6 +333,19 @@ fn read_boot(raw: &RawRule) -> Result<Boot, Problem> {
         ("disk", None) => Ok(Boot::Disk),
         ("disk", Some(_)) => Err((boot.span(), "a machine that boots from disk installs nothing".to_owned())),
         _ => Err((boot.span(), "boot is \"network\" or \"disk\"".to_owned())),
+    }
+}
+
+/// A UKI that the rule names is preferred.
+fn read_http_boot(raw: &RawRule) -> Result<bool, Problem> {
+    let Some(http_boot) = &raw.http_boot else { return Ok(raw.uki.is_some()) };
+    match http_boot.get_ref().as_str() {
+        "uki" if raw.kernel.is_some() && raw.uki.is_none() => {
+            Err((http_boot.span(), "http-boot = \"uki\" with kernel needs uki, the file's name".to_owned()))
+        }
+        "uki" => Ok(true),
+        "ipxe" => Ok(false),
+        _ => Err((http_boot.span(), "http-boot is \"ipxe\" or \"uki\"".to_owned())),
     }
 }
 

@@ -83,6 +83,7 @@ sshkeys = ["ssh-ed25519 AAAA me@example"]
     let initrds = vec!["a.img".to_owned(), "oem.cpio.gz".to_owned()];
     let set = FileSet { kernel: "vmlinuz".to_owned(), initrds, uki: Some("a.efi".to_owned()) };
     assert_eq!(rule.image, ImageChoice::Files(set));
+    assert!(rule.prefers_uki);
     assert_eq!(rule.user_data.as_deref(), Some(&*folder.path().join("etcd.yaml")));
     assert_eq!(rule.options, ["console=ttyS0,115200", "coreos.autologin"]);
     assert_eq!(rule.boot, Boot::Install { device: "/dev/vda".to_owned(), once: true });
@@ -104,6 +105,20 @@ fn what_a_machine_boots_from() {
     check("install = \"no\"", Boot::Live);
     check("install = \"once\"", install(true));
     check("install = \"always\"\ndevice = \"smallest\"", install(false));
+}
+
+#[test]
+fn what_http_boot_starts() {
+    let check = |text: &str, prefers_uki: bool| {
+        let rules = parse(&format!("[[rule]]\nmatch = \"*\"\n{text}\n")).unwrap();
+        assert_eq!(rules.iter().next().unwrap().prefers_uki, prefers_uki, "{text}");
+    };
+    check("", false);
+    check("http-boot = \"ipxe\"", false);
+    check("http-boot = \"uki\"", true);
+    check("kernel = \"a\"", false);
+    check("kernel = \"a\"\nuki = \"a.efi\"", true);
+    check("kernel = \"a\"\nuki = \"a.efi\"\nhttp-boot = \"ipxe\"", false);
 }
 
 #[test]
@@ -131,6 +146,8 @@ fn errors_have_their_line() {
     for device in ["vda", "/dev/vd a", "/dev/${x}"] {
         check(&format!("install = \"once\"\ndevice = \"{device}\""), 4, "/dev/vda");
     }
+    check("http-boot = \"pxe\"", 3, "\"ipxe\" or \"uki\"");
+    check("kernel = \"a\"\nhttp-boot = \"uki\"", 4, "needs uki");
     check("sshkeys = \"AAAA\"", 3, "is not the line of a public key");
     check("sshkeys = 'ssh-rsa AAAA\"'", 3, "is not the line of a public key");
     check(&format!("options = \"{}\"", "a".repeat(COMMAND_LINE_BYTES)), 1, "put keys into user-data");

@@ -181,8 +181,10 @@ impl Server {
         let target = self.target(rule, machine.mac);
         match target {
             Target::Disk if rules.is_final(machine) => Selection::Disk,
-            Target::Kernel(files) => Selection::Network { uki: files.uki },
-            Target::Disk | Target::Missing(_) => Selection::Network { uki: None },
+            Target::Kernel(files) => {
+                Selection::Network { uki: files.uki, prefers_uki: rule.is_some_and(|rule| rule.prefers_uki) }
+            }
+            Target::Disk | Target::Missing(_) => Selection::Network { uki: None, prefers_uki: false },
         }
     }
 
@@ -257,7 +259,8 @@ impl Server {
     /// The path of a file for HTTP.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
         let (catalog, rules) = (self.catalog.current(), self.rules());
-        catalog.path(name, |name| rules.names(name)).map(Path::to_owned)
+        let loader = self.loaders.path(name);
+        loader.or_else(|| catalog.path(name, |name| rules.names(name))).map(Path::to_owned)
     }
 
     /// A machine loaded a file of an image.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
-use machines::cluster::{BackendKind, Datasource};
+use machines::cluster::{BackendKind, Cluster, Datasource};
 use machines::process::Process;
 use machines::site::Site;
 use machines::store::read_limited;
@@ -158,7 +158,23 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         let up = format!("{} up --provision", context.command);
         context.progress.note(&format!("user-data has changed; `{up}` applies it to running machines"));
     }
+    let cluster = site.cluster();
+    let kept: Vec<&str> = with_other_image(&cluster).collect();
+    if !kept.is_empty() {
+        context.progress.note(&format!(
+            "{}: made from another image, which they keep; `{1} destroy` and `{1} up` make them from this one",
+            kept.join(", "),
+            context.command
+        ));
+    }
     Ok(())
+}
+
+/// QEMU machines whose disk was made from another image than the cluster's. Containers start with the cluster's.
+fn with_other_image(cluster: &Cluster) -> impl Iterator<Item = &str> {
+    let nodes = cluster.nodes.iter().filter(|_| cluster.backend == BackendKind::Qemu);
+    let is_other = |raw: &Path| raw != cluster.image.raw;
+    nodes.filter(move |node| node.made_from.as_deref().is_some_and(is_other)).map(|node| &*node.name)
 }
 
 /// What to do with machines that were already running.
@@ -227,7 +243,28 @@ fn finish(
 
 #[cfg(test)]
 mod tests {
+    use machines::cluster::ClusterSpec;
+    use machines::image::Image;
+
     use super::*;
+
+    #[test]
+    fn machines_that_keep_another_image_are_named() {
+        let image = |raw: &str| -> Image {
+            serde_json::from_value(json!({
+                "version": "1", "channel": "alpha", "raw": raw, "usr_tree": "/u", "usr_erofs": "/e", "tools": "/"
+            }))
+            .unwrap()
+        };
+        let spec = ClusterSpec { nodes: 3, backend: BackendKind::Qemu, ..ClusterSpec::default() };
+        let mut cluster = Cluster::new("a", &spec, image("/new"));
+        for (node, raw) in cluster.nodes.iter_mut().zip(["/new", "/old"]) {
+            node.made_from = Some(raw.into());
+        }
+        assert_eq!(with_other_image(&cluster).collect::<Vec<_>>(), ["core-02"]);
+        cluster.backend = BackendKind::Nspawn;
+        assert_eq!(with_other_image(&cluster).count(), 0);
+    }
 
     #[test]
     fn changed_user_data_is_applied_on_request() {

@@ -39,6 +39,8 @@ pub mod option {
     pub const ARCHITECTURE: u8 = 93;
     /// UUID of the firmware (RFC 4578).
     pub const UUID: u8 = 97;
+    /// Options of iPXE.
+    pub const IPXE: u8 = 175;
     pub(super) const PAD: u8 = 0;
     pub(super) const END: u8 = 255;
 }

@@ -19,6 +19,8 @@ pub const SCRIPT_PATH: &str = "/boot.ipxe";
 /// Sub-option 6 of option 43, PXE_DISCOVERY_CONTROL, with 8: the boot file of this offer is used, without a search
 /// for boot servers.
 const USE_THIS_FILE: [u8; 4] = [6, 1, 8, 255];
+/// Sub-option 176 of option 175, no-pxedhcp: iPXE does not wait for the offer of a proxy.
+const NO_PROXY: [u8; 3] = [176, 1, 1];
 
 /// The port of the server at which a packet arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +60,12 @@ pub struct Network {
 pub enum Selection {
     /// It boots from its disk: no answer, and the firmware tries the next device.
     Disk,
-    /// It boots from the network; with the name of the UKI for HTTP boot, if the image has one.
+    /// It boots from the network.
     Network {
-        /// Name of the file.
+        /// Name of the image's UKI, if it has one.
         uki: Option<String>,
+        /// Whether HTTP boot starts the UKI instead of iPXE.
+        prefers_uki: bool,
     },
 }
 
@@ -85,7 +89,7 @@ pub enum Ignored {
     NoBiosLoader,
     #[error("no loader for EFI: snponly.efi and ipxe.efi are missing")]
     NoEfiLoader,
-    #[error("HTTP boot needs a UKI (-pxe.efi), which the image does not have")]
+    #[error("the rule selects a UKI for HTTP boot, which the image does not have (-pxe.efi)")]
     NoUki,
     #[error("the URL of the boot file is too long")]
     LongFile,
@@ -128,7 +132,7 @@ struct BootFile {
 }
 
 fn boot_file(client: Client, server: &Server, selection: &Selection) -> Result<BootFile, Ignored> {
-    let Selection::Network { uki } = selection else { return Err(Ignored::Disk) };
+    let Selection::Network { uki, prefers_uki } = selection else { return Err(Ignored::Disk) };
     let loader = |name: &Option<String>, missing| name.clone().ok_or(missing);
     let (name, class, vendor) = match client {
         Client::Ipxe => (format!("{}{SCRIPT_PATH}", server.url), PXE_CLASS, None),
@@ -137,7 +141,11 @@ fn boot_file(client: Client, server: &Server, selection: &Selection) -> Result<B
         }
         Client::Pxe(Firmware::Efi) => (loader(&server.efi_loader, Ignored::NoEfiLoader)?, PXE_CLASS, None),
         Client::Http(Firmware::Efi) => {
-            let name = uki.as_ref().ok_or(Ignored::NoUki)?;
+            let name = match (prefers_uki, &server.efi_loader) {
+                (false, Some(loader)) => loader,
+                (false, None) => uki.as_ref().ok_or(Ignored::NoEfiLoader)?,
+                (true, _) => uki.as_ref().ok_or(Ignored::NoUki)?,
+            };
             (file_url(&server.url, name), HTTP_CLASS, None)
         }
         Client::Http(Firmware::Bios) => return Err(Ignored::Architecture(0)),
@@ -256,7 +264,11 @@ pub fn lease(
         reply.options.insert(option::LEASE_TIME, LEASE_SECONDS.to_be_bytes().into());
     }
     // Without a boot file the firmware tries the next device.
-    if let Some(file) = Client::of(request).and_then(|client| boot_file(client, server, selection).ok()) {
+    let client = Client::of(request);
+    if let Some(file) = client.and_then(|client| boot_file(client, server, selection).ok()) {
+        if client == Some(Client::Ipxe) {
+            reply.options.insert(option::IPXE, NO_PROXY.into());
+        }
         if file.class == HTTP_CLASS {
             reply.options.insert(option::CLASS, file.class.into());
         }

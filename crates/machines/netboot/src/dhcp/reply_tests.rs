@@ -17,7 +17,11 @@ fn server() -> Server {
 }
 
 fn network() -> Selection {
-    Selection::Network { uki: Some("keelson-9999.1.0+a-alpha-pxe.efi".to_owned()) }
+    with_uki("keelson-9999.1.0+a-alpha-pxe.efi", false)
+}
+
+fn with_uki(name: &str, prefers_uki: bool) -> Selection {
+    Selection::Network { uki: Some(name.to_owned()), prefers_uki }
 }
 
 fn request(kind: MessageType, class: &str, architecture: Option<u16>) -> Packet {
@@ -57,13 +61,13 @@ fn each_architecture_gets_its_loader() {
         let file = offer.as_ref().map(|offer| offer.file.as_str()).map_err(|error| *error);
         assert_eq!(file, expect, "{class} {architecture:?}");
     };
-    let uki = "http://10.9.0.1:8042/files/keelson-9999.1.0%2Ba-alpha-pxe.efi";
+    let http_loader = "http://10.9.0.1:8042/files/snponly.efi";
     check("PXEClient:Arch:00000:UNDI:002001", Some(0), b"", Ok("undionly.kpxe"));
     check("PXEClient:Arch:00006:UNDI:003016", Some(6), b"", Ok("snponly.efi"));
     check("PXEClient:Arch:00007:UNDI:003016", Some(7), b"", Ok("snponly.efi"));
     check("PXEClient:Arch:00009:UNDI:003016", Some(9), b"", Ok("snponly.efi"));
     check("PXEClient:Arch:00011:UNDI:003016", Some(11), b"", Err(Ignored::Architecture(11)));
-    check("HTTPClient:Arch:00016:UNDI:003001", Some(16), b"", Ok(uki));
+    check("HTTPClient:Arch:00016:UNDI:003001", Some(16), b"", Ok(http_loader));
     check("HTTPClient:Arch:00019:UNDI:003001", Some(19), b"", Err(Ignored::Architecture(19)));
     check("HTTPClient", Some(0), b"", Err(Ignored::Architecture(0)));
     check("PXEClient:Arch:00000:UNDI:002001", Some(0), b"iPXE", Ok("http://10.9.0.1:8042/boot.ipxe"));
@@ -75,6 +79,17 @@ fn each_architecture_gets_its_loader() {
     check("", Some(0), b"iPXE", Err(Ignored::NotNetboot));
     check("MSFT 5.0", None, b"", Err(Ignored::NotNetboot));
     check("XPXEClient", Some(0), b"", Err(Ignored::NotNetboot));
+}
+
+#[test]
+fn http_boot_starts_the_uki_without_a_loader_or_where_a_rule_prefers_it() {
+    let uki = "http://10.9.0.1:8042/files/keelson-9999.1.0%2Ba-alpha-pxe.efi";
+    let check = |server: &Server, selection: &Selection| {
+        let request = request(MessageType::Discover, "HTTPClient:Arch:00016:UNDI:003001", Some(16));
+        assert_eq!(proxy(&request, Port::Server, server, selection).unwrap().file, uki);
+    };
+    check(&Server { efi_loader: None, ..server() }, &network());
+    check(&server(), &with_uki("keelson-9999.1.0+a-alpha-pxe.efi", true));
 }
 
 #[test]
@@ -130,16 +145,16 @@ fn what_is_missing_or_boots_from_disk_gets_no_answer() {
         assert_eq!(proxy(&request, Port::Server, server, selection), Err(expect));
     };
     let none = Server { bios_loader: None, efi_loader: None, ..server() };
-    let no_uki = Selection::Network { uki: None };
-    let long = Selection::Network { uki: Some("a".repeat(250)) };
+    let no_uki = |prefers_uki| Selection::Network { uki: None, prefers_uki };
     check(&none, &network(), "PXEClient", 0, Ignored::NoBiosLoader);
     check(&none, &network(), "PXEClient", 7, Ignored::NoEfiLoader);
-    check(&server(), &no_uki, "HTTPClient", 16, Ignored::NoUki);
-    check(&server(), &long, "HTTPClient", 16, Ignored::LongFile);
+    check(&none, &no_uki(false), "HTTPClient", 16, Ignored::NoEfiLoader);
+    check(&server(), &no_uki(true), "HTTPClient", 16, Ignored::NoUki);
+    check(&server(), &with_uki(&"a".repeat(250), true), "HTTPClient", 16, Ignored::LongFile);
     check(&server(), &Selection::Disk, "PXEClient", 0, Ignored::Disk);
     check(&server(), &Selection::Disk, "HTTPClient", 16, Ignored::Disk);
     // Longer than the header's field: in the option only.
-    let uki = Selection::Network { uki: Some("a".repeat(150)) };
+    let uki = with_uki(&"a".repeat(150), true);
     let request = request(MessageType::Discover, "HTTPClient", Some(16));
     let offer = proxy(&request, Port::Server, &server(), &uki).unwrap();
     assert_eq!(offer.file, "");
@@ -186,6 +201,20 @@ fn a_lab_network_leases_addresses_to_all_and_the_boot_file_to_those_that_netboot
         other.mac = Mac([0x52, 0x54, 0, 0, 0, last]);
         assert_eq!(ask(&other).map(|_| ()), expect);
     }
+}
+
+#[test]
+fn ipxe_waits_for_no_proxy_in_a_lab_network() {
+    let (lab, mut leases) = lab();
+    let mut ask = |user_class: &[u8]| {
+        let mut request = request(MessageType::Discover, "PXEClient", Some(7));
+        request.options.insert(option::USER_CLASS, user_class.into());
+        let as_proxy = proxy(&request, Port::Server, &server(), &network()).unwrap();
+        assert!(!as_proxy.options.contains_key(&option::IPXE), "the offer of another server is needed");
+        lease(&request, &server(), &lab, &network(), &mut leases, 0).unwrap().options
+    };
+    assert_eq!(ask(b"iPXE").get(&option::IPXE).map(Vec::as_slice), Some(&[176, 1, 1][..]));
+    assert!(!ask(b"firmware").contains_key(&option::IPXE));
 }
 
 #[test]

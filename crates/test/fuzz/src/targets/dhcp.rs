@@ -44,7 +44,8 @@ fn run(bytes: &[u8]) {
     if encoded.len() <= FRAME {
         assert_eq!(Packet::decode(&encoded).as_ref(), Ok(&request));
     }
-    let (server, selection) = (server(), Selection::Network { uki: Some("a-pxe.efi".to_owned()) });
+    let selection = Selection::Network { uki: Some("a-pxe.efi".to_owned()), prefers_uki: true };
+    let server = server();
     for port in [Port::Server, Port::Boot] {
         match proxy(&request, port, &server, &selection) {
             Ok(reply) => {

@@ -49,7 +49,7 @@ function show(status) {
   machines.hidden = count === 0;
   document.getElementById("no-machines").hidden = count > 0;
   const names = status.images.toReversed().map(({ version, channel, uki }) =>
-    element("li", `${version} ${channel}${uki ? "" : ", without a UKI for HTTP boot"}`));
+    element("li", `${version} ${channel}${uki ? "" : ", without a UKI"}`));
   images.replaceChildren(...names);
   document.getElementById("no-images").hidden = names.length > 0;
   const reasons = Object.entries(status.ignored).map(([name, number]) => `${name}: ${number}`);
