@@ -1,7 +1,11 @@
 //! Input of the checks: the crates as cargo knows them, and every file of the checkout.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -119,6 +123,20 @@ pub fn list(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The checkout's files known to git, and new ones that are not ignored, except deleted ones; relative to `root`. A
+/// repository inside of the checkout is listed as a folder.
+pub fn known_to_git(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output =
+        Command::new("git").args(arguments).current_dir(root).output().context("cannot start git")?;
+    if !output.status.success() {
+        bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let files = names.map(|name| PathBuf::from(OsStr::from_bytes(name)));
+    Ok(files.filter(|file| root.join(file).symlink_metadata().is_ok()).collect())
 }
 
 fn is_outside(root: &Path, folder: &Path) -> bool {

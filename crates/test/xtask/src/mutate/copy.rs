@@ -4,15 +4,15 @@
 //! modification time: after a mutation the checkout's files get newer times, so that nothing links against mutated
 //! objects. Unchanged files keep their modification time, so that cargo recompiles only what a mutation affects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+
+use crate::workspace::known_to_git;
 
 /// A folder with the copy, its build and its logs, used by one process at a time.
 pub struct Copy {
@@ -69,7 +69,7 @@ impl Copy {
     /// Synchronizes the copy with the checkout: tracked files, and new ones that are not ignored.
     pub fn sync(&self) -> Result<()> {
         let to = self.checkout();
-        let files = sources(&self.source)?;
+        let files = known_to_git(&self.source)?;
         for file in crate::workspace::list(&to)? {
             if !files.contains(&file) {
                 let stray = to.join(file);
@@ -118,19 +118,6 @@ fn set_modified(files: &[PathBuf], at: SystemTime) -> Result<()> {
     Ok(())
 }
 
-/// The checkout's files known to git, except deleted ones.
-fn sources(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let output =
-        Command::new("git").args(arguments).current_dir(root).output().context("cannot start git")?;
-    if !output.status.success() {
-        bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let files = names.map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(name)));
-    Ok(files.filter(|file| root.join(file).symlink_metadata().is_ok()).collect())
-}
-
 /// Writes only if the content differs. Links are recreated.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
@@ -152,6 +139,8 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn git(root: &Path, arguments: &[&str]) {

@@ -13,14 +13,20 @@ mod disk_space;
 mod examples;
 mod idle;
 mod image;
+mod inputs;
 mod junit;
 mod licences;
+mod listed;
 mod may_not_run;
+mod nextest;
+mod package_graph;
 mod packages;
 mod parts;
+mod passed;
 mod plan;
 mod privileged;
 mod random;
+mod readers;
 mod record;
 mod report;
 mod result;
@@ -33,6 +39,7 @@ mod steps;
 mod test_run;
 mod touched;
 mod tuf;
+mod unchanged;
 mod vagrant;
 mod verified;
 
@@ -58,6 +65,7 @@ use steps::STEPS;
 const EXAMPLES: &str = "Examples:
   cargo verify                     what every change needs
   cargo verify tidy format         two steps
+  cargo verify tests               every test, also of unchanged packages
   cargo verify --skip scenarios    without booted nodes
   cargo verify scenarios-qemu      the usual scenarios on QEMU machines
   cargo verify scenarios-qemu/kv   one of them
@@ -129,6 +137,7 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let allowed = Allowed::read(&workspace.root)?;
     let mut run = Run::new(&workspace, size(flags), chosen, &flags.only)?;
     run.installs = !flags.no_install;
+    run.leaves_out_unchanged = is_plain(flags);
     run.check_named_parts()?;
     if flags.plan {
         print!("{}", run.plan_text()?);
@@ -162,6 +171,11 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     }
     println!(" {}{}", report.coverage(), scope(&run));
     Ok(verdict)
+}
+
+/// Whether it is `cargo verify` without a step or a larger size.
+fn is_plain(flags: &Flags) -> bool {
+    flags.only.is_empty() && !flags.strict && size(flags) == Size::Change
 }
 
 fn size(flags: &Flags) -> Size {
@@ -311,6 +325,24 @@ mod tests {
         let all: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         check(&[], &[], &all);
         check(&["scenarios-qemu/kv", "docs"], &[], &["scenarios-qemu", "docs"]);
+    }
+
+    #[test]
+    fn only_a_plain_run_leaves_out_what_is_unchanged() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: Flags,
+        }
+        let check = |arguments: &[&str], expect: bool| {
+            let line = <Line as clap::Parser>::parse_from([&["verify"], arguments].concat());
+            assert_eq!(is_plain(&line.flags), expect, "{arguments:?}");
+        };
+        check(&[], true);
+        check(&["--skip", "scenarios", "--no-install"], true);
+        for argument in ["tests", "scenarios-qemu/kv", "--strict", "--ci", "--all"] {
+            check(&[argument], false);
+        }
     }
 
     #[test]

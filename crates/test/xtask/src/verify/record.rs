@@ -37,10 +37,12 @@ pub fn record(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Tests of a single binary are not plannable parts: only their step is recorded.
+/// Tests of a single binary are not plannable parts: only their step is recorded, if all of them ran.
 fn merge(mut costs: Costs, report: &Recorded) -> Costs {
     let whole = report.size != report::PARTS;
-    let passed = |step: &&RecordedStep| whole && (step.outcome == "passed" || step.outcome == "partial");
+    let passed = |step: &&RecordedStep| {
+        whole && step.unchanged == 0 && (step.outcome == "passed" || step.outcome == "partial")
+    };
     let passed = report.steps.iter().filter(passed);
     let steps = passed.filter_map(|step| Some((step.name.clone(), step.seconds?)));
     let parts = report.parts.iter().filter(|part| !part.part.starts_with("tests/"));
@@ -58,7 +60,7 @@ mod tests {
     fn what_ran_is_recorded_and_the_rest_is_kept() {
         let report = Recorded::parse(
             r#"{"size":"ci","steps":[{"name":"tests","outcome":"partial","seconds":300.4},
-                {"name":"docs","outcome":"FAILED","seconds":2.0},{"name":"ssh","outcome":"skipped","seconds":null}],
+                {"name":"docs","outcome":"FAILED","seconds":2.0},{"name":"wants","outcome":"passed","seconds":3.0,"unchanged":9},{"name":"ssh","outcome":"skipped","seconds":null}],
                 "parts":[{"part":"tests/kv::a","seconds":7.0},{"part":"scenarios-qemu/update","seconds":400.0},
                 {"part":"scenarios-nspawn/boots","seconds":0.2}]}"#,
         )

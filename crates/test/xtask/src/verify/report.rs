@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk_space::Least;
 use super::plan::Costs;
-use super::result::{FAILED, SKIPPED, Skip, State, StepResult, Timed};
+use super::result::{FAILED, SKIPPED, Skip, State, StepResult, Timed, unchanged_since_passed};
 
 /// Path below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
@@ -40,6 +40,8 @@ pub struct Report<'a> {
     #[serde(rename = "least_room")]
     pub least_space: Option<Least>,
     pub not_run: Vec<Skip>,
+    /// Number of parts that did not run, since their inputs have not changed since they passed.
+    pub unchanged: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,6 +52,8 @@ pub struct StepLine<'a> {
     pub remark: &'a str,
     /// `STEP/PART` of each failed part; empty if the step failed as a whole.
     pub failed: &'a [String],
+    /// The step's share of [`Report::unchanged`].
+    pub unchanged: usize,
 }
 
 /// A stored report.
@@ -67,6 +71,8 @@ pub struct RecordedStep {
     pub seconds: Option<f64>,
     #[serde(default)]
     remark: String,
+    #[serde(default)]
+    pub unchanged: usize,
 }
 
 impl Recorded {
@@ -98,6 +104,7 @@ impl<'a> Report<'a> {
             seconds: result.took.map(|took| took.as_secs_f64()),
             remark: result.remark(),
             failed: &result.broken,
+            unchanged: result.unchanged,
         });
         Self {
             commit,
@@ -109,6 +116,7 @@ impl<'a> Report<'a> {
             slower: slower(results, costs),
             least_space: None,
             not_run: results.iter().flat_map(StepResult::not_run).collect(),
+            unchanged: results.iter().map(|result| result.unchanged).sum(),
         }
     }
 
@@ -150,8 +158,12 @@ impl<'a> Report<'a> {
     pub fn coverage(&self) -> String {
         let count =
             |outcomes: &[&str]| self.steps.iter().filter(|step| outcomes.contains(&step.outcome)).count();
+        let unchanged = match self.unchanged {
+            0 => String::new(),
+            count => format!("; {}", unchanged_since_passed(count)),
+        };
         format!(
-            "{} steps and {} parts verified in {:.0} s, {} failed; not verified: {}",
+            "{} steps and {} parts verified in {:.0} s, {} failed; not verified: {}{unchanged}",
             count(&["passed", "partial"]),
             self.parts.len(),
             self.seconds,
@@ -166,7 +178,9 @@ fn total(results: &[StepResult]) -> Duration {
 }
 
 fn table(steps: &[StepLine<'_>]) -> String {
-    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+    let longest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
+    let width = longest(&mut steps.iter().map(|step| step.name.len()));
+    let outcome_width = longest(&mut steps.iter().map(|step| step.outcome.len()));
     let mut text = String::new();
     for step in steps {
         let time = step.seconds.map_or(String::new(), |seconds| format!("{seconds:.1} s"));
@@ -176,7 +190,7 @@ fn table(steps: &[StepLine<'_>]) -> String {
         } else {
             step.remark
         };
-        let line = format!(" {:<width$}  {:<7}  {time:>8}  {remark}", step.name, step.outcome);
+        let line = format!(" {:<width$}  {:<outcome_width$}  {time:>8}  {remark}", step.name, step.outcome);
         // invariant: writing to a String does not fail.
         writeln!(text, "{}", line.trim_end()).unwrap_or_default();
     }
@@ -184,11 +198,11 @@ fn table(steps: &[StepLine<'_>]) -> String {
 }
 
 /// Seconds and recorded seconds of steps that passed, are long enough to compare, and have a record. A step whose
-/// parts vary is compared by the parts that ran.
+/// parts vary is compared by the parts that ran; one with unchanged parts, whose record is of all, is not compared.
 fn compared<'a>(results: &'a [StepResult], costs: &Costs) -> Vec<(&'a str, f64, f64)> {
     results
         .iter()
-        .filter(|result| matches!(result.state, State::Passed(_)))
+        .filter(|result| matches!(result.state, State::Passed(_)) && result.unchanged == 0)
         .filter_map(|result| {
             let of_parts =
                 result.timed.iter().filter_map(|part| Some((part.seconds, *costs.get(&part.part)?)));
@@ -259,6 +273,23 @@ mod tests {
         assert_eq!(report.text(), expected);
         let expected = "2 steps and 2 parts verified in 16 s, 1 failed; not verified: 2";
         assert_eq!(report.coverage(), expected);
+    }
+
+    #[test]
+    fn unchanged_parts_are_named_and_not_compared() {
+        let mut tests = passed("tests", 12);
+        tests.timed.push(Timed { part: "tests/kv::a".into(), seconds: 0.5 });
+        tests.unchanged = 2_593;
+        let results = [passed("clippy", 300), tests];
+        let costs = costs(&[("clippy", 100.0), ("tests", 100.0)]);
+        let report = Report::new(&results, &costs, "change", None);
+        let expected = "2 steps and 1 parts verified in 312 s, 0 failed; not verified: 0; \
+            2,593 unchanged since they passed (cargo verify tests runs them)";
+        assert_eq!(report.coverage(), expected);
+        assert!((report.slowdown - 3.0).abs() < 0.01, "of clippy only: {}", report.slowdown);
+        assert!(report.slower.is_empty(), "{:?}", report.slower);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["unchanged"], &json["steps"][1]["unchanged"]), (&2_593.into(), &2_593.into()));
     }
 
     #[test]

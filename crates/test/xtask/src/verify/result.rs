@@ -9,6 +9,7 @@ use crate::command::Ended;
 /// Outcomes of steps.
 pub const FAILED: &str = "FAILED";
 pub const SKIPPED: &str = "skipped";
+pub const UNCHANGED: &str = "unchanged";
 
 /// Result of a step, or of one lint of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum State {
 }
 
 /// A part of a step that did not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skip {
     /// `STEP/PART`, as `.ci/may-not-run.toml` lists it.
     pub part: String,
@@ -47,6 +48,8 @@ pub struct StepResult {
     pub timed: Vec<Timed>,
     /// `STEP/PART` of each failed part; empty if the step has no parts, or failed as a whole.
     pub broken: Vec<String>,
+    /// Number of parts that did not run, since their inputs have not changed since they passed.
+    pub unchanged: usize,
 }
 
 impl StepResult {
@@ -58,6 +61,7 @@ impl StepResult {
             skipped: Vec::new(),
             timed: Vec::new(),
             broken: Vec::new(),
+            unchanged: 0,
         }
     }
 
@@ -85,6 +89,7 @@ impl StepResult {
         match &self.state {
             State::Failed(_) => FAILED,
             State::Skipped(_) => SKIPPED,
+            State::Passed(_) if self.unchanged > 0 && self.timed.is_empty() => UNCHANGED,
             State::Passed(_) if self.skipped.is_empty() => "passed",
             State::Passed(_) => "partial",
         }
@@ -95,6 +100,24 @@ impl StepResult {
             State::Passed(remark) | State::Failed(remark) | State::Skipped(remark) => remark,
         }
     }
+}
+
+/// Describes this number of [`StepResult::unchanged`] parts.
+pub fn unchanged_since_passed(count: usize) -> String {
+    format!("{} unchanged since they passed (cargo verify tests runs them)", grouped(count))
+}
+
+/// With a comma between thousands.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// The state of a child's exit.
@@ -120,5 +143,25 @@ mod tests {
         assert_eq!(result.outcome(), "FAILED");
         let whole = StepResult::new("ssh", State::Skipped("no sshd".into()));
         assert_eq!(whole.not_run(), [Skip { part: "ssh".into(), reason: "no sshd".into() }]);
+    }
+
+    #[test]
+    fn a_step_whose_parts_are_all_unchanged_is_not_shown_as_run() {
+        let mut result =
+            StepResult { unchanged: 9, ..StepResult::new("tests", State::Passed(String::new())) };
+        assert_eq!(result.outcome(), UNCHANGED);
+        result.skipped.push(Skip { part: "tests/a".into(), reason: "no root".into() });
+        assert_eq!((result.outcome(), result.not_run().len()), (UNCHANGED, 1));
+        result.timed.push(Timed { part: "tests/b".into(), seconds: 1.0 });
+        assert_eq!(result.outcome(), "partial");
+        result.state = State::Failed("exit code 1".into());
+        assert_eq!(result.outcome(), FAILED);
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, expected) in [(0, "0"), (412, "412"), (2_593, "2,593"), (1_002_593, "1,002,593")] {
+            assert_eq!(grouped(number), expected);
+        }
     }
 }

@@ -37,6 +37,8 @@ pub struct Run<'a> {
     pub chosen: Vec<&'static Step>,
     /// Whether steps may install packages that the host lacks.
     pub installs: bool,
+    /// Whether tests do not run whose inputs have not changed since they passed.
+    pub leaves_out_unchanged: bool,
     /// Steps, groups and parts (`STEP/PART`) named on the command line.
     named: &'a [String],
     pub costs: Costs,
@@ -88,6 +90,7 @@ impl<'a> Run<'a> {
             size,
             chosen,
             installs: false,
+            leaves_out_unchanged: false,
             named,
             costs: costs(workspace)?,
             number,

@@ -173,7 +173,7 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     if tests.runs_no_cargo() {
         start_beside(run)?;
     }
-    Ok(vec![compiled, tests.run(run.workspace)?])
+    Ok(vec![compiled, tests.run(run.workspace, run.leaves_out_unchanged)?])
 }
 
 /// Starts [`BESIDE`], once. What other steps need of cargo is done before, planning too: they hold its lock.

@@ -123,7 +123,8 @@ impl Touched {
     }
 }
 
-fn is_below(file: &Path, prefix: &str) -> bool {
+/// Whether the file is `prefix` or below it; without a `/` at its end, also `prefix` with an extension.
+pub fn is_below(file: &Path, prefix: &str) -> bool {
     match prefix.strip_suffix('/') {
         Some(folder) => file.starts_with(folder),
         None => file.starts_with(prefix) || file.to_string_lossy().starts_with(&format!("{prefix}.")),
