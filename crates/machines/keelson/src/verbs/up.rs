@@ -70,6 +70,10 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     remove_unused(&site)?;
     let started = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
+    // Machines with a channel update themselves.
+    if from != image::ImageSource::Channel {
+        name_machines_with_other_image(context, &site.cluster());
+    }
     finish(context, &site, image_json, (build, started.elapsed()))
 }
 
@@ -158,16 +162,18 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         let up = format!("{} up --provision", context.command);
         context.progress.note(&format!("user-data has changed; `{up}` applies it to running machines"));
     }
-    let cluster = site.cluster();
-    let kept: Vec<&str> = with_other_image(&cluster).collect();
+    Ok(())
+}
+
+fn name_machines_with_other_image(context: &Context, cluster: &Cluster) {
+    let kept: Vec<&str> = with_other_image(cluster).collect();
     if !kept.is_empty() {
         context.progress.note(&format!(
-            "{}: made from another image, which they keep; `{1} destroy` and `{1} up` make them from this one",
+            "not updated to this image: {}; `{1} destroy` and `{1} up` create the machines from it",
             kept.join(", "),
             context.command
         ));
     }
-    Ok(())
 }
 
 /// QEMU machines whose disk was made from another image than the cluster's. Containers start with the cluster's.

@@ -17,8 +17,8 @@ use super::package_graph::Dependencies;
 use super::readers::is_input;
 use crate::workspace::{Workspace, known_to_git};
 
-/// Prefix of the environment variables that tests read.
-const VARIABLES: &str = "KEELSON_";
+/// Prefixes of the environment variables that change what tests are, or do.
+const VARIABLES: [&str; 3] = ["KEELSON_", "PROPTEST_", "RUSTFLAGS"];
 const KERNEL_RELEASE: &str = "/proc/sys/kernel/osrelease";
 const EXECUTABLE: u32 = 0o111;
 
@@ -77,7 +77,7 @@ impl Inputs {
                     file.update(&mut hash);
                 }
             }
-            (package.clone(), hexadecimal(hash.finalize().into()))
+            (package.clone(), format!("{:x}", hash.finalize()))
         };
         dependencies.iter().map(digest).collect()
     }
@@ -145,7 +145,8 @@ impl Host {
 }
 
 fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let is_read = |name: &OsStr| name.as_bytes().starts_with(VARIABLES.as_bytes());
+    let is_read =
+        |name: &OsStr| VARIABLES.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
     let mut variables: Vec<_> = all.filter(|(name, _)| is_read(name)).collect();
     variables.sort();
     variables
@@ -155,10 +156,6 @@ fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, 
 fn update(hash: &mut Sha256, field: &[u8]) {
     hash.update((field.len() as u64).to_le_bytes());
     hash.update(field);
-}
-
-fn hexadecimal(digest: Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -313,6 +310,8 @@ mod tests {
             host("1.95", 0, "6.1", all(&[a, ("KEELSON_B", "3")])),
             host("1.95", 0, "6.1", all(&[a, ("KEELSON_C", "2")])),
             host("1.95", 0, "6.1", all(&[a])),
+            host("1.95", 0, "6.1", all(&[a, b, ("RUSTFLAGS", "-Copt-level=1")])),
+            host("1.95", 0, "6.1", all(&[a, b, ("PROPTEST_CASES", "9")])),
         ] {
             assert_ne!(other, before);
         }

@@ -13,7 +13,7 @@ use super::junit::{self, Ran};
 use super::listed;
 use super::package_graph::{self, Dependencies};
 use super::passed::{self, Passed};
-use super::result::{State, StepResult, grouped, judge, unchanged_since_passed};
+use super::result::{State, StepResult, judge, unchanged_since_passed};
 use super::unchanged::Selection;
 use crate::command::{Ended, cargo, require_success, show, show_and_read, target_folder};
 use crate::interrupt;
@@ -88,9 +88,8 @@ impl CompiledTests {
         result.skipped.extend(selection.skipped());
         result.unchanged = selection.unchanged();
         if result.unchanged > 0 && !result.failed() {
-            let ran = grouped(result.timed.len());
-            result.state =
-                State::Passed(format!("{ran} parts; {}", unchanged_since_passed(result.unchanged)));
+            let (ran, unchanged) = (result.timed.len(), unchanged_since_passed(result.unchanged));
+            result.state = State::Passed(format!("{ran} parts; {unchanged}"));
         }
         Ok(result)
     }

@@ -284,7 +284,7 @@ mod tests {
         let costs = costs(&[("clippy", 100.0), ("tests", 100.0)]);
         let report = Report::new(&results, &costs, "change", None);
         let expected = "2 steps and 1 parts verified in 312 s, 0 failed; not verified: 0; \
-            2,593 unchanged since they passed (cargo verify tests runs them)";
+            2593 unchanged since they passed (cargo verify tests runs them)";
         assert_eq!(report.coverage(), expected);
         assert!((report.slowdown - 3.0).abs() < 0.01, "of clippy only: {}", report.slowdown);
         assert!(report.slower.is_empty(), "{:?}", report.slower);

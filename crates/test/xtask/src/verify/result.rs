@@ -104,20 +104,7 @@ impl StepResult {
 
 /// Describes this number of [`StepResult::unchanged`] parts.
 pub fn unchanged_since_passed(count: usize) -> String {
-    format!("{} unchanged since they passed (cargo verify tests runs them)", grouped(count))
-}
-
-/// With a comma between thousands.
-pub fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    format!("{count} unchanged since they passed (cargo verify tests runs them)")
 }
 
 /// The state of a child's exit.
@@ -156,12 +143,5 @@ mod tests {
         assert_eq!(result.outcome(), "partial");
         result.state = State::Failed("exit code 1".into());
         assert_eq!(result.outcome(), FAILED);
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (number, expected) in [(0, "0"), (412, "412"), (2_593, "2,593"), (1_002_593, "1,002,593")] {
-            assert_eq!(grouped(number), expected);
-        }
     }
 }
