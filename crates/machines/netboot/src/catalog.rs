@@ -18,7 +18,7 @@ const CLASSIC_KERNEL: &str = "coreos_production_pxe.vmlinuz";
 const CLASSIC_INITRD: &str = "coreos_production_pxe_image.cpio.gz";
 /// Network boot program for a BIOS, which uses the driver of the firmware.
 const BIOS_LOADER: &str = "undionly.kpxe";
-/// Loaders for EFI, the preferred one first: it uses the driver of the firmware.
+/// Loaders for EFI, the preferred one first: it uses the driver of the firmware, and no other network adapter.
 const EFI_LOADERS: [&str; 2] = ["snponly.efi", "ipxe.efi"];
 
 /// A version of a channel.

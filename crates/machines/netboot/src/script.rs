@@ -5,8 +5,8 @@ use crate::limits::COMMAND_LINE_BYTES;
 use crate::query::Query;
 use crate::rules::{Boot, Rule};
 
-/// Seconds before iPXE asks again after a failure.
-const RETRY_SECONDS: u32 = 10;
+/// The end of a script that has failed.
+const RETRY: &str = "echo The netboot server has no script: next attempt in 10 s\nsleep 10\ngoto retry\n";
 
 /// The command line is longer than what the kernel reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +18,29 @@ pub struct LongCommandLine(usize);
 /// `/boot.ipxe`: reports the machine, and runs the script for it.
 #[must_use]
 pub fn first(url: &str) -> String {
-    let report = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}&hostname=${hostname:uristring}";
+    let report = report(url);
+    format!("#!ipxe\n:retry\n{report} ||\n{RETRY}")
+}
+
+/// `autoexec.ipxe`: the same for iPXE that has no address yet, with each network adapter in turn.
+///
+/// Without this script iPXE waits for a key (2 s), then also for an IPv6 router (3.9 s if there is none), and needs a
+/// DHCP server that offers it `/boot.ipxe`.
+#[must_use]
+pub fn autoexec(url: &str) -> String {
+    let report = report(url);
     format!(
-        "#!ipxe\n:retry\nchain --replace {url}/ipxe?{report} ||\n\
-         echo The netboot server has no script: next attempt in {RETRY_SECONDS} s\n\
-         sleep {RETRY_SECONDS}\ngoto retry\n"
+        "#!ipxe\n:retry\nset index:int32 0\n\
+         :next\nisset ${{net${{index}}/mac}} || goto last\n\
+         ifconf --configurator dhcp net${{index}} && {report} ||\n\
+         ifclose net${{index}}\ninc index\ngoto next\n\
+         :last\n{RETRY}"
     )
+}
+
+fn report(url: &str) -> String {
+    let machine = "mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}&hostname=${hostname:uristring}";
+    format!("chain --replace {url}/ipxe?{machine}")
 }
 
 /// Boots from disk.
@@ -39,7 +56,7 @@ pub fn disk() -> String {
 pub fn failure(message: &str) -> String {
     let plain = |char: &char| !char.is_control() && *char != '$';
     let message: String = message.chars().filter(plain).collect();
-    format!("#!ipxe\necho Netboot: {message}\nsleep {RETRY_SECONDS}\nexit 1\n")
+    format!("#!ipxe\necho Netboot: {message}\nsleep 10\nexit 1\n")
 }
 
 /// Boots a kernel. Names need no quoting: see [`crate::catalog::scan`].
@@ -158,6 +175,9 @@ mod tests {
             first(URL)
                 .contains("\nchain --replace http://10.9.0.1:8042/ipxe?mac=${mac:hexhyp}&uuid=${uuid}&")
         );
+        assert!(autoexec(URL).contains(&format!(
+            "\nifconf --configurator dhcp net${{index}} && chain --replace {URL}/ipxe?mac=${{mac:hexhyp}}&"
+        )));
         assert!(disk().contains("sanboot") && disk().ends_with("exit 1\n"));
         assert_eq!(failure("no ${image}\n"), "#!ipxe\necho Netboot: no {image}\nsleep 10\nexit 1\n");
     }

@@ -25,6 +25,9 @@ use crate::rules::{Boot, FileSet, ImageChoice, Rule, Rules};
 use crate::tftp::server::Source;
 use crate::{script, user_data};
 
+/// Name of the script that iPXE on UEFI looks for where it was loaded from.
+const AUTOEXEC: &str = "autoexec.ipxe";
+
 /// Receives each event.
 pub type Report = Box<dyn Fn(&Event) + Send + Sync>;
 
@@ -61,6 +64,8 @@ pub enum OpenError {
     Installed(#[from] InstalledError),
     #[error("cannot use the leases")]
     Leases(#[from] LeaseFileError),
+    #[error("cannot write {path}")]
+    Script { path: PathBuf, source: io::Error },
 }
 
 /// What a machine boots.
@@ -97,6 +102,8 @@ pub struct Server {
     catalog: Reloading<Catalog, ScanError>,
     rules: RulesSource,
     loaders: Loaders,
+    /// The file [`AUTOEXEC`].
+    autoexec: PathBuf,
     installed: Installed,
     ignored: Mutex<BTreeMap<&'static str, u64>>,
     warned: Mutex<BTreeSet<(Mac, Ignored)>>,
@@ -134,14 +141,19 @@ impl Server {
             let leases = Leases::new(range, settings.address).with_records(&file.read()?);
             Ok::<_, LeaseFileError>(LabNetwork { network, leases: Mutex::new(leases), file })
         });
+        let installed = Installed::open(&settings.state.join("installed"))?;
+        let autoexec = settings.state.join(AUTOEXEC);
+        service::file::replace(&autoexec, script::autoexec(&dhcp.url).as_bytes(), 0o644)
+            .map_err(|source| OpenError::Script { path: autoexec.clone(), source })?;
         Ok(Self {
-            installed: Installed::open(&settings.state.join("installed"))?,
+            installed,
             lab: lab.transpose()?,
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             machines: Mutex::default(),
             catalog,
             rules,
             loaders,
+            autoexec,
             dhcp,
             ignored: Mutex::default(),
             warned: Mutex::default(),
@@ -259,13 +271,19 @@ impl Server {
     /// The path of a file for HTTP.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
         let (catalog, rules) = (self.catalog.current(), self.rules());
-        let loader = self.loaders.path(name);
-        loader.or_else(|| catalog.path(name, |name| rules.names(name))).map(Path::to_owned)
+        let file = self.loader_file(name).or_else(|| catalog.path(name, |name| rules.names(name)));
+        file.map(Path::to_owned)
     }
 
-    /// A machine loaded a file of an image.
+    /// A loader, or the script that it loads from its own folder.
+    fn loader_file(&self, name: &str) -> Option<&Path> {
+        if name == AUTOEXEC { Some(&self.autoexec) } else { self.loaders.path(name) }
+    }
+
+    /// A machine loaded a file.
     pub(crate) fn loaded(&self, from: IpAddr, name: &str) {
         let stage = match name {
+            AUTOEXEC => return,
             name if name.ends_with(".kpxe") => Stage::Loader,
             name if self.loaders.path(name).is_some() => Stage::Loader,
             name if name.contains("vmlinuz") || name.ends_with(".efi") => Stage::Kernel,
@@ -305,8 +323,8 @@ impl Server {
 impl Source for Server {
     fn find(&self, name: &str) -> Option<PathBuf> {
         let (catalog, rules) = (self.catalog.current(), self.rules());
-        let loader = self.loaders.path(name);
-        loader.or_else(|| catalog.uki_path(name, |name| rules.names(name))).map(Path::to_owned)
+        let file = self.loader_file(name).or_else(|| catalog.uki_path(name, |name| rules.names(name)));
+        file.map(Path::to_owned)
     }
 
     fn sent(&self, client: IpAddr, name: &str) {

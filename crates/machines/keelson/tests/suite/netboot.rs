@@ -157,10 +157,17 @@ fn without_root_machines_are_served_on_other_ports() {
     let curl = |url: &str| Command::new("curl").args(["-sS", "--max-time", "30", url]).output().unwrap();
     let loader = curl(&format!("tftp://{tftp}/undionly.kpxe"));
     assert!(loader.stdout == b"ipxe/undionly.kpxe".repeat(5000), "{loader:?}");
+    // Where iPXE looks for it: beside the loader. It is no step of a boot.
+    for folder in [format!("tftp://{tftp}"), format!("{url}/files")] {
+        let autoexec = curl(&format!("{folder}/autoexec.ipxe")).stdout;
+        let autoexec = String::from_utf8_lossy(&autoexec);
+        assert!(autoexec.contains(&format!(" && chain --replace {url}/ipxe?")), "{autoexec}");
+    }
     let script = curl(&format!("{url}/ipxe?mac=52-54-00-12-34-56"));
     assert!(String::from_utf8_lossy(&script.stdout).starts_with("#!ipxe\nkernel "), "{script:?}");
     assert_eq!(server.event(), ("script".to_owned(), format!("live {STEM}.vmlinuz")));
     // The address is known now, so that the transfer is the machine's.
+    assert!(curl(&format!("tftp://{tftp}/autoexec.ipxe")).status.success());
     assert!(curl(&format!("tftp://{tftp}/{STEM}.efi")).status.success());
     assert_eq!(server.event(), ("kernel".to_owned(), format!("{STEM}.efi")));
 }
