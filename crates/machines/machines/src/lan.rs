@@ -6,7 +6,7 @@
 //! their logs, because it is the one process that runs while any node runs.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -240,9 +240,13 @@ fn forward_frames(state: &Shared, port: Port, stream: UnixStream) -> io::Result<
     Ok(())
 }
 
-fn write_frames(mut stream: UnixStream, receiver: &Receiver<Arc<[u8]>>) {
+fn write_frames(stream: UnixStream, receiver: &Receiver<Arc<[u8]>>) {
+    let mut writer = BufWriter::with_capacity(limits::FRAME_MAX, &stream);
     while let Ok(frame) = receiver.recv() {
-        if write_frame(&mut stream, &frame).is_err() {
+        // Frames that arrived meanwhile are written together.
+        let mut frames = std::iter::once(frame).chain(receiver.try_iter());
+        let written = frames.try_for_each(|frame| write_frame(&mut writer, &frame));
+        if written.and_then(|()| writer.flush()).is_err() {
             return;
         }
     }
@@ -267,12 +271,11 @@ pub fn read_frame(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(frame))
 }
 
+/// Writes one frame in two parts: `writer` should be buffered.
 pub fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
-    let mut whole = Vec::with_capacity(frame.len() + 4);
-    whole.extend_from_slice(&length.to_be_bytes());
-    whole.extend_from_slice(frame);
-    writer.write_all(&whole)
+    writer.write_all(&length.to_be_bytes())?;
+    writer.write_all(frame)
 }
 
 #[cfg(test)]

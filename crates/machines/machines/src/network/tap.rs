@@ -2,8 +2,9 @@
 //! nodes, QEMU nodes and programs of the host share one LAN.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ use crate::network::namespace;
 
 /// The interface name, for which the networkd of a node is configured.
 pub const NAME: &str = "host0";
+/// After these the end of the relay is looked for.
+const FRAMES_TOGETHER: usize = 256;
 /// Pause before reconnecting to the switch, like QEMU's reconnect-ms.
 const RECONNECT_MILLIS: u16 = 200;
 
@@ -31,7 +34,7 @@ pub fn create(network: &OwnedFd, mac: &str) -> io::Result<File> {
 
 #[allow(unsafe_code, reason = "ioctls on structures of C")]
 fn create_here(mac: [u8; 6]) -> io::Result<File> {
-    let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let tap = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     let mut request = namespace::interface_request(NAME.as_bytes());
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).map_err(io::Error::other)?;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives until the call returns.
@@ -102,8 +105,9 @@ fn exchange(tap: &File, stream: &UnixStream, watched: &UnixStream) -> io::Result
     })
 }
 
-fn tap_to_switch(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
+fn tap_to_switch(tap: &File, stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
     let mut buffer = vec![0; limits::FRAME_MAX];
+    let mut writer = BufWriter::with_capacity(limits::FRAME_MAX, stream);
     loop {
         let mut wait = [
             PollFd::new(tap.as_fd(), PollFlags::POLLIN),
@@ -117,8 +121,15 @@ fn tap_to_switch(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> i
         if wait[1].any() == Some(true) || wait[2].any() == Some(true) {
             return Ok(());
         }
-        let count = (&*tap).read(&mut buffer)?;
-        write_frame(&mut stream, &buffer[..count])?;
+        // Frames that wait are written together.
+        for _ in 0..FRAMES_TOGETHER {
+            match (&*tap).read(&mut buffer) {
+                Ok(count) => write_frame(&mut writer, &buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        writer.flush()?;
     }
 }
 
