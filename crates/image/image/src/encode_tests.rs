@@ -176,9 +176,10 @@ fn an_archive_with_the_image_follows_the_initrd_and_ends_with_the_root_hash() {
         archive = entry.finish().unwrap();
     }
     let names: Vec<_> = files.iter().map(|(name, _)| &**name).collect();
-    assert_eq!(names, ["live", "live/image.conf", "live/image.erofs"]);
+    assert_eq!(names, ["live", "live/image.conf", "live/ipxe", "live/image.erofs"]);
     assert_eq!(files[1].1, format!("USR_ROOT_HASH={}\n", built.usr_root_hash).into_bytes());
-    let image = &files[2].1;
+    assert_eq!(files[2].1, b"\n-----BEGIN\n");
+    let image = &files[3].1;
     assert_eq!(image.len(), 5 + 4096);
     assert!(image.starts_with(b"image ") && image.ends_with(built.usr_root_hash.as_bytes()));
 }
