@@ -37,16 +37,31 @@ pub fn changed(before: Manifests<'_>, now: Manifests<'_>) -> Result<Option<BTree
     let [before, now] = [before.lock, now.lock].map(locked);
     let (before, now) = (before?, now?);
     changed.extend(now.difference(&before).map(|package| package.name.clone()));
+    Ok(Some(with_dependents(changed, &now)))
+}
+
+/// Names of packages that reach one of `packages` through a crate of a registry, which `[patch]` lets depend on it.
+pub fn dependents_by_patch(lock: &str, packages: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let all = locked(lock)?;
+    let patched = all.iter().filter(|package| package.source.is_some() && package.depends_on(packages));
+    Ok(with_dependents(patched.map(|package| package.name.clone()).collect(), &all))
+}
+
+impl Locked {
+    fn depends_on(&self, packages: &BTreeSet<String>) -> bool {
+        let names = self.dependencies.iter().map(|name| name.split(' ').next().unwrap_or_default());
+        names.into_iter().any(|name| packages.contains(name))
+    }
+}
+
+fn with_dependents(mut of: BTreeSet<String>, all: &BTreeSet<Locked>) -> BTreeSet<String> {
     loop {
-        let depends = |package: &&Locked| {
-            let names = package.dependencies.iter().map(|name| name.split(' ').next().unwrap_or_default());
-            !changed.contains(&package.name) && names.into_iter().any(|name| changed.contains(name))
-        };
-        let found: Vec<_> = now.iter().filter(depends).map(|package| package.name.clone()).collect();
+        let new = all.iter().filter(|package| !of.contains(&package.name) && package.depends_on(&of));
+        let found: Vec<_> = new.map(|package| package.name.clone()).collect();
         if found.is_empty() {
-            return Ok(Some(changed));
+            return of;
         }
-        changed.extend(found);
+        of.extend(found);
     }
 }
 
@@ -133,6 +148,17 @@ mod tests {
         let found = changed(before, Manifests { workspace: &workspace_now, lock: &lock_now }).unwrap();
         let expect = expect.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(found, expect, "{workspace:?} {lock:?}");
+    }
+
+    #[test]
+    fn a_patch_touches_what_is_built_with_its_crate() {
+        let lock = LOCK.replace(
+            "version = \"1.0.0\"\n        dependencies",
+            "version = \"1.0.0\"\n        source = \"registry\"\n        dependencies",
+        );
+        let dependents = |of: &str| dependents_by_patch(&lock, &BTreeSet::from([of.to_owned()])).unwrap();
+        assert_eq!(dependents("mio"), ["etcd", "tokio"].map(str::to_owned).into());
+        assert_eq!(dependents("yaml-ng"), BTreeSet::new(), "only a package of the workspace uses it");
     }
 
     #[test]

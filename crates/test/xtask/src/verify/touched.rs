@@ -64,17 +64,25 @@ impl Touched {
         } else {
             Some(BTreeSet::new())
         };
-        Ok(match built_otherwise {
-            Some(packages) => Self::of_files(files, &packages, workspace),
-            None => Self::Everything(format!("{} changed", MANIFESTS[0])),
-        })
+        match built_otherwise {
+            Some(packages) => {
+                let [_, lock] = manifests(root, None)?;
+                Self::of_files(files, &packages, workspace, &lock)
+            }
+            None => Ok(Self::Everything(format!("{} changed", MANIFESTS[0]))),
+        }
     }
 
     /// Adds the packages whose dependencies have changed.
-    fn of_files(files: BTreeSet<PathBuf>, built_otherwise: &BTreeSet<String>, workspace: &Workspace) -> Self {
+    fn of_files(
+        files: BTreeSet<PathBuf>,
+        built_otherwise: &BTreeSet<String>,
+        workspace: &Workspace,
+        lock: &str,
+    ) -> Result<Self> {
         let whole = |file: &Path| EVERYTHING.iter().any(|prefix| is_below(file, prefix));
         if let Some(file) = files.iter().find(|file| whole(file)) {
-            return Self::Everything(format!("{} changed", file.display()));
+            return Ok(Self::Everything(format!("{} changed", file.display())));
         }
         let owned_by = |files: &mut dyn Iterator<Item = &PathBuf>| -> BTreeSet<String> {
             let owner = |file: &PathBuf| workspace.package_of(file).map(|package| package.name.clone());
@@ -85,7 +93,9 @@ impl Touched {
             folder.is_some_and(|folder| workspace.root.join(file).starts_with(folder.join("tests")))
         };
         let mut packages = owned_by(&mut files.iter().filter(|file| !is_test(file)));
-        packages.extend(built_otherwise.iter().filter(|name| workspace.has_package(name)).cloned());
+        let by_patch = dependencies::dependents_by_patch(lock, &packages)?;
+        let built_otherwise = built_otherwise.iter().chain(&by_patch);
+        packages.extend(built_otherwise.filter(|name| workspace.has_package(name)).cloned());
         let depends = |package: &Package, on: &BTreeSet<String>, for_tests: bool| {
             let is_dev = |dependency: &Dependency| dependency.kind.as_deref() == Some("dev");
             let mut counts = package.dependencies.iter().filter(|one| for_tests || !is_dev(one));
@@ -107,7 +117,7 @@ impl Touched {
         // A dev-dependency affects only the package itself.
         packages.extend(dependents(&packages, true));
         packages.extend(owned_by(&mut files.iter().filter(is_test)));
-        Self::Some { files, packages }
+        Ok(Self::Some { files, packages })
     }
 
     pub fn touches(&self, area: Area) -> bool {
@@ -168,6 +178,10 @@ mod tests {
     use super::*;
     use crate::workspace::testing;
 
+    /// `registry` is used by `far`, and patched to use `base`.
+    const LOCK: &str = "package = [{ name = \"far\", version = \"1\", dependencies = [\"registry\"] }, \
+        { name = \"registry\", version = \"1\", source = \"registry\", dependencies = [\"base\"] }]";
+
     fn touched(files: &[&str]) -> Touched {
         let mut made = testing::with_files(&[]);
         made.workspace.packages = ["base", "middle", "top", "beside", "far"]
@@ -187,7 +201,8 @@ mod tests {
             .collect();
         let lock: BTreeSet<_> = ["middle", "tokio"].map(str::to_owned).into();
         let built_otherwise = if files.contains(&"Cargo.lock") { lock } else { BTreeSet::new() };
-        Touched::of_files(files.iter().map(PathBuf::from).collect(), &built_otherwise, &made.workspace)
+        let files = files.iter().map(PathBuf::from).collect();
+        Touched::of_files(files, &built_otherwise, &made.workspace, LOCK).unwrap()
     }
 
     fn check(
@@ -220,6 +235,7 @@ mod tests {
         // It is only a dev-dependency.
         check(&["crates/top/src/lib.rs"], &["beside"], &[], true);
         check(&["crates/top/src/lib.rs"], &["far"], &[], false);
+        check(&["crates/base/src/lib.rs"], &["far"], &[], true);
     }
 
     #[test]
