@@ -158,6 +158,11 @@ fn boot_file(client: Client, server: &Server, selection: &Selection) -> Result<B
     if name.len() > longest { Err(Ignored::LongFile) } else { Ok(BootFile { name, class, vendor }) }
 }
 
+/// UEFI's HTTP boot tries the next device once this file is not found; without any it repeats its request for a minute.
+fn absent_file(server: &Server) -> BootFile {
+    BootFile { name: format!("{}/boot-from-disk", server.url), class: HTTP_CLASS, vendor: None }
+}
+
 /// Why a client gets no boot file.
 #[must_use]
 pub fn problem(client: Client, server: &Server, selection: &Selection) -> Option<Ignored> {
@@ -265,7 +270,12 @@ pub fn lease(
     }
     // Without a boot file the firmware tries the next device.
     let client = Client::of(request);
-    if let Some(file) = client.and_then(|client| boot_file(client, server, selection).ok()) {
+    let file = match (client, selection) {
+        (Some(Client::Http(_)), Selection::Disk) => Some(absent_file(server)),
+        (Some(client), _) => boot_file(client, server, selection).ok(),
+        (None, _) => None,
+    };
+    if let Some(file) = file {
         if client == Some(Client::Ipxe) {
             reply.options.insert(option::IPXE, NO_PROXY.into());
         }

@@ -218,12 +218,20 @@ fn ipxe_waits_for_no_proxy_in_a_lab_network() {
 }
 
 #[test]
-fn a_machine_of_a_lab_network_that_boots_from_disk_gets_its_address_only() {
+fn a_machine_of_a_lab_network_that_boots_from_disk_gets_its_address_and_no_boot_file() {
     let (lab, mut leases) = lab();
-    let request = request(MessageType::Discover, "PXEClient", Some(7));
-    let offer = lease(&request, &server(), &lab, &Selection::Disk, &mut leases, 0).unwrap();
+    let mut ask = |class: &str, architecture| {
+        let request = request(MessageType::Discover, class, Some(architecture));
+        lease(&request, &server(), &lab, &Selection::Disk, &mut leases, 0).unwrap()
+    };
+    let offer = ask("PXEClient", 7);
     assert_eq!((offer.your_address, offer.file.as_str()), (Ipv4Addr::new(10, 9, 0, 100), ""));
     assert!(!offer.options.contains_key(&option::CLASS));
+    // One that does not exist: it is not looked for longer.
+    let offer = ask("HTTPClient", 16);
+    assert_eq!(offer.your_address, Ipv4Addr::new(10, 9, 0, 100));
+    assert_eq!(offer.options[&option::BOOT_FILE], b"http://10.9.0.1:8042/boot-from-disk");
+    assert_eq!(offer.options[&option::CLASS], b"HTTPClient");
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn files_have_ranges_and_heads() {
 fn nothing_else_is_served() {
     let server = Running::start(None);
     for path in [
+        "/boot-from-disk",
         "/files/secret",
         "/files/",
         "/files/.",
