@@ -12,6 +12,7 @@ use release::Digest;
 use crate::boot::{BootError, SHA256, complete, open_usr, wait_for_devices};
 use crate::disk;
 use crate::kernel_log;
+use crate::memory;
 use crate::mounts::{self, MountError, ROOT};
 use crate::programs::{ProgramError, first_line, run};
 
@@ -100,9 +101,7 @@ pub fn mount_node() -> Result<(), LiveError> {
 
 /// A kernel that runs out of memory stops unpacking: the file has its length, but zeros at the end.
 fn check_memory(meminfo: &str, root_hash: Digest) -> Result<(), LiveError> {
-    let total = meminfo.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-    });
+    let total = memory::total(meminfo);
     if let Some(total) = total.filter(|total| *total < MIN_MEMORY) {
         return Err(LiveError::Memory { has: total >> 10 });
     }

@@ -12,6 +12,7 @@ mod command_line;
 mod disk;
 mod kernel_log;
 mod live;
+mod memory;
 mod mounts;
 mod programs;
 
@@ -54,6 +55,8 @@ where
 {
     let started = Instant::now();
     mounts::mount_kernel_interfaces()?;
+    mounts::mount_api_file_systems();
+    memory::lower_reserve();
     mount_node()?;
     kernel_log::info(&format!("file systems mounted after {} ms", started.elapsed().as_millis()));
     mounts::switch_root(Path::new(mounts::ROOT))?;

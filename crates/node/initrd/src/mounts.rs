@@ -67,6 +67,20 @@ pub fn mount_kernel_interfaces() -> Result<(), MountError> {
     mount_on("tmpfs", Path::new("/run"), "tmpfs", run, Some("mode=0755,size=20%,nr_inodes=800k"))
 }
 
+/// The file systems of systemd's units of these paths, which start two programs for each that is not mounted.
+const API_FILE_SYSTEMS: [(&str, &str, MsFlags); 3] = [
+    ("hugetlbfs", "/dev/hugepages", MsFlags::empty()),
+    ("mqueue", "/dev/mqueue", MsFlags::MS_NOEXEC),
+    ("debugfs", "/sys/kernel/debug", MsFlags::MS_NOEXEC),
+];
+
+/// Mounts [`API_FILE_SYSTEMS`]. Where one fails, its unit tries again and reports it.
+pub fn mount_api_file_systems() {
+    for (kind, path, flags) in API_FILE_SYSTEMS {
+        mount_on(kind, Path::new(path), kind, flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV, None).ok();
+    }
+}
+
 /// `false` on a machine without UEFI.
 pub fn mount_efi_variables() -> Result<bool, MountError> {
     let folder = Path::new(EFI_VARIABLES);
