@@ -43,6 +43,7 @@ fn boots(context: &Context<'_>) -> Result<(), Failure> {
     machine.succeed(SCANNERS)?;
     if context.backend == Qemu {
         verified(&machine)?;
+        prepared(&machine)?;
         registered(&machine)?;
         confined(context)?;
     }
@@ -81,6 +82,25 @@ fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed(fast)?;
     // The initrd runs without systemd (crates/node/initrd).
     machine.fail("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
+    Ok(())
+}
+
+/// Checks what spares a boot the start of programs: file systems that the initrd mounts with the options of their units,
+/// and modules that are loaded before nft requests them.
+fn prepared(machine: &Machine<'_>) -> Result<(), Failure> {
+    let mounted = "for path in /dev/hugepages /dev/mqueue /sys/kernel/debug; do \
+            unit=$(systemd-escape --path --suffix=mount $path); \
+            ! sudo journalctl -b -o cat _PID=1 | grep -F \"Mounting $unit\" || exit 1; \
+            for option in $(sed -n 's/^Options=//p' /usr/lib/systemd/system/$unit | tr , ' '); do \
+                findmnt -no OPTIONS $path | tr , '\\n' | grep -qx $option || { echo $path: no $option; exit 1; }; \
+            done; \
+        done";
+    machine.succeed(mounted)?;
+    let loaded = "for module in /sys/module/nft_* /sys/module/nf_log_syslog; do \
+            [ -n \"$(ls $module/holders)\" ] || sudo journalctl -b -o cat | \
+                grep -F \"Inserted module '${module##*/}'\" || { echo $module: requested by nft; exit 1; }; \
+        done";
+    machine.succeed(loaded)?;
     Ok(())
 }
 
