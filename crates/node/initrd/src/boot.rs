@@ -23,8 +23,8 @@ const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", 
 /// Hashes with the processor's instructions; one without them refuses the module. dm-verity keeps the driver that it
 /// finds when `/usr` is opened.
 pub const SHA256: &str = "sha256_ssse3";
-/// Of units that start modprobe for those that are missing.
-const UNIT_MODULES: [&str; 2] = ["efi_pstore", "qemu_fw_cfg"];
+/// `systemd-pstore.service` starts modprobe for it, if it is missing.
+const PSTORE: &str = "efi_pstore";
 /// Buses that disks may be attached to.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
 /// How long to wait for the disk after the last new device. systemd waits longer, and reports for what.
@@ -138,8 +138,7 @@ pub fn wait_for_devices<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> O
             aliases(Path::new("/sys/bus")).into_iter().filter(|alias| loaded.insert(alias.clone())).collect();
         if !new.is_empty() {
             // Most devices have no driver in the initrd.
-            let mut modprobe = Command::new("modprobe");
-            run(modprobe.args(["-a", "-b", "-q", SHA256]).args(UNIT_MODULES).args(&new)).ok();
+            run(Command::new("modprobe").args(["-a", "-b", "-q", SHA256, PSTORE]).args(&new)).ok();
             last_device = Instant::now();
         }
         let found = find();

@@ -8,7 +8,7 @@ use crate::mounts;
 
 /// The kernel keeps 44 MiB free for huge pages on any machine, too much below this size, in KiB.
 const SMALL: u64 = 2 << 20;
-/// Read by systemd-sysctl. Files with a later name, and in `/etc`, override it.
+/// Read by systemd-sysctl. A file with a later name, or with this name in `/etc/sysctl.d`, overrides it.
 const SETTINGS: &str = "/run/sysctl.d/50-keelson-small-memory.conf";
 const SMALL_RESERVE: &str = "vm.min_free_kbytes = 16384\n";
 
@@ -20,14 +20,16 @@ pub fn total(meminfo: &str) -> Option<u64> {
 
 /// Has a small machine reserve less. A failure costs only memory.
 pub fn lower_reserve() {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    if let Some(Err(error)) = settings(&meminfo).map(|text| mounts::write_file(Path::new(SETTINGS), text)) {
+    if !is_small(&fs::read_to_string("/proc/meminfo").unwrap_or_default()) {
+        return;
+    }
+    if let Err(error) = mounts::write_file(Path::new(SETTINGS), SMALL_RESERVE) {
         kernel_log::warning(&service::error::chain(&error));
     }
 }
 
-fn settings(meminfo: &str) -> Option<&'static str> {
-    total(meminfo).filter(|kib| *kib < SMALL).map(|_| SMALL_RESERVE)
+fn is_small(meminfo: &str) -> bool {
+    total(meminfo).is_some_and(|kib| kib < SMALL)
 }
 
 #[cfg(test)]
@@ -36,9 +38,8 @@ mod tests {
 
     #[test]
     fn only_a_small_machine_reserves_less() {
-        let settings = |kib: u64| settings(&format!("MemFree: 7 kB\nMemTotal:  {kib} kB\n"));
-        assert_eq!(settings(SMALL - 1), Some(SMALL_RESERVE));
-        assert_eq!(settings(SMALL), None);
-        assert_eq!(super::settings(""), None);
+        let is_small = |kib: u64| is_small(&format!("MemFree: 7 kB\nMemTotal:  {kib} kB\n"));
+        assert!(is_small(SMALL - 1) && !is_small(SMALL));
+        assert!(!super::is_small(""));
     }
 }
