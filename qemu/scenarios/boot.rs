@@ -85,20 +85,23 @@ fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks what spares a boot the start of programs: file systems that the initrd mounts with the options of their units,
-/// and modules that are loaded before nft requests them.
+/// Checks what spares a first boot programs and writes: file systems that the initrd mounts with the options of their
+/// units, modules that are loaded before nft requests them, and inode tables that are not zeroed yet.
 fn prepared(machine: &Machine<'_>) -> Result<(), Failure> {
-    let mounted = "for path in /dev/hugepages /dev/mqueue /sys/kernel/debug; do \
+    machine.succeed("findmnt -no OPTIONS / | tr , '\\n' | grep -x noinit_itable")?;
+    let mounted = "log=$(sudo journalctl -b -o cat -t systemd); \
+        for path in /dev/hugepages /dev/mqueue /sys/kernel/debug; do \
             unit=$(systemd-escape --path --suffix=mount $path); \
-            ! sudo journalctl -b -o cat _PID=1 | grep -F \"Mounting $unit\" || exit 1; \
+            case $log in *\"Mounting $unit\"*) echo $path: mounted by its unit; exit 1 ;; esac; \
             for option in $(sed -n 's/^Options=//p' /usr/lib/systemd/system/$unit | tr , ' '); do \
                 findmnt -no OPTIONS $path | tr , '\\n' | grep -qx $option || { echo $path: no $option; exit 1; }; \
             done; \
         done";
     machine.succeed(mounted)?;
-    let loaded = "for module in /sys/module/nft_* /sys/module/nf_log_syslog; do \
-            [ -n \"$(ls $module/holders)\" ] || sudo journalctl -b -o cat | \
-                grep -F \"Inserted module '${module##*/}'\" || { echo $module: requested by nft; exit 1; }; \
+    let loaded = "log=$(sudo journalctl -b -o cat --grep 'Inserted module'); \
+        for module in /sys/module/nft_* /sys/module/nf_log_syslog; do \
+            [ -n \"$(ls $module/holders)\" ] && continue; \
+            case $log in *\"'${module##*/}'\"*) ;; *) echo $module: requested by nft; exit 1 ;; esac; \
         done";
     machine.succeed(loaded)?;
     Ok(())
