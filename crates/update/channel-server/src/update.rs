@@ -40,7 +40,7 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
             );
         }
     };
-    let (ip, now) = (from.to_string(), now());
+    let now = now();
     let mut outcomes = Vec::new();
     let pending = {
         let mut state = server.state.lock();
@@ -51,7 +51,7 @@ pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) ->
             // Otherwise the machine would be granted a version that it cannot verify.
             let without_check = unlisted.then(|| App { update_check: false, ..app.clone() });
             let reported = without_check.as_ref().unwrap_or(app);
-            let app_request = AppRequest { app: reported, os_arch, ip: &ip, is_on_demand, is_registered };
+            let app_request = AppRequest { app: reported, os_arch, ip: from, is_on_demand, is_registered };
             let outcome = state.handle(app_request, now, &zones);
             let package = match &outcome {
                 AppOutcome::Known(Some(CheckResult::Update { version, arch, .. })) => state

@@ -99,11 +99,11 @@ impl Application {
 
     pub(crate) fn put_machine(&mut self, machine: Machine) {
         let id: Arc<str> = machine.id.as_str().into();
-        let contribution = Contribution::of(&machine);
+        let contribution = Contribution::of(&machine).into_owned();
         self.remove_machine(&id);
         self.machines.insert(id.clone(), machine);
         self.add(&id, &contribution);
-        if let Some(state) = self.groups.get_mut(&contribution.track) {
+        if let Some(state) = self.groups.get_mut(&*contribution.track) {
             state.counts.add(&id, &contribution);
         }
     }
@@ -120,7 +120,7 @@ impl Application {
 
     /// Makes room for a new machine at the address `ip`. `Err`: there is none. `Ok(Some(_))`: the provisional machine that
     /// was removed. The room of registered machines is their own.
-    pub(crate) fn make_room(&mut self, ip: &str, is_registered: bool) -> Result<Option<Arc<str>>, Full> {
+    pub(crate) fn make_room(&mut self, ip: IpAddr, is_registered: bool) -> Result<Option<Arc<str>>, Full> {
         if is_registered {
             return if self.registered < MACHINES { Ok(None) } else { Err(Full) };
         }
@@ -131,7 +131,7 @@ impl Application {
         &mut self,
         total: usize,
         of_source: usize,
-        ip: &str,
+        ip: IpAddr,
     ) -> Result<Option<Arc<str>>, Full> {
         let provisional = match self.full_source(source_of(ip), of_source) {
             Some(source) => &source.provisional,
@@ -148,14 +148,14 @@ impl Application {
     }
 
     /// Whether the machine, if it exists and is not registered, may report from the address `ip`.
-    pub(crate) fn may_move(&self, id: &str, ip: &str) -> bool {
-        let from = self.machines.get(id).map(|machine| source_of(&machine.ip));
+    pub(crate) fn may_move(&self, id: &str, ip: IpAddr) -> bool {
+        let from = self.machines.get(id).map(|machine| source_of(machine.ip));
         from.is_none_or(|from| {
             from == source_of(ip) || self.full_source(source_of(ip), MACHINES_PER_SOURCE).is_none()
         })
     }
 
-    fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
+    fn add(&mut self, id: &Arc<str>, contribution: &Contribution<'_>) {
         if contribution.registered {
             self.registered += 1;
             return;
@@ -167,7 +167,7 @@ impl Application {
         self.provisional.extend(provisional);
     }
 
-    fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
+    fn remove(&mut self, id: &Arc<str>, contribution: &Contribution<'_>) {
         if contribution.registered {
             self.registered = self.registered.saturating_sub(1);
             return;
@@ -189,16 +189,17 @@ impl Application {
     /// Changes a machine and its group's counts. `None` if the machine does not exist.
     pub(crate) fn change<T>(&mut self, id: &Arc<str>, change: impl FnOnce(&mut Machine) -> T) -> Option<T> {
         let machine = self.machines.get_mut(id)?;
-        let before = Contribution::of(machine);
+        let before = Contribution::of(machine).into_owned();
         let changed = change(machine);
         let after = Contribution::of(machine);
         if before != after {
+            let after = after.into_owned();
             self.remove(id, &before);
             self.add(id, &after);
-            if let Some(state) = self.groups.get_mut(&before.track) {
+            if let Some(state) = self.groups.get_mut(&*before.track) {
                 state.counts.remove(id, &before);
             }
-            if let Some(state) = self.groups.get_mut(&after.track) {
+            if let Some(state) = self.groups.get_mut(&*after.track) {
                 state.counts.add(id, &after);
             }
         }
@@ -214,9 +215,13 @@ mod tests {
         Application::new(App { id: "id".to_owned(), name: String::new(), product_id: None })
     }
 
-    fn machine(id: &str, ip: &str, [first_seen, last_seen]: [u64; 2]) -> Machine {
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn machine(id: &str, from: &str, [first_seen, last_seen]: [u64; 2]) -> Machine {
         let track = "alpha".parse().unwrap();
-        Machine { ip: ip.to_owned(), last_seen, ..Machine::new(id, track, first_seen) }
+        Machine { last_seen, ..Machine::new(id, track, ip(from), first_seen) }
     }
 
     #[test]
@@ -225,22 +230,22 @@ mod tests {
         app.put_machine(machine("known", "10.0.0.1", [1000, 9000]));
         app.put_machine(machine("late", "10.0.0.2", [3000, 3001]));
         app.put_machine(machine("early", "10.0.0.3", [2000, 2001]));
-        let mut room = || app.make_room_within(3, 9, "10.0.0.9").map(|id| id.map(|id| id.to_string()));
+        let mut room = || app.make_room_within(3, 9, ip("10.0.0.9")).map(|id| id.map(|id| id.to_string()));
         assert_eq!(room(), Ok(Some("early".to_owned())));
         assert_eq!(room(), Ok(None));
         app.put_machine(machine("third", "10.0.0.9", [4000, 4000]));
         app.change(&"late".into(), |late| late.last_seen = 6000);
-        assert_eq!(app.make_room_within(3, 9, "10.0.0.9").unwrap().as_deref(), Some("third"));
+        assert_eq!(app.make_room_within(3, 9, ip("10.0.0.9")).unwrap().as_deref(), Some("third"));
         app.put_machine(machine("fourth", "10.0.0.9", [4000, 8000]));
-        assert_eq!(app.make_room_within(3, 9, "10.0.0.9"), Err(Full));
+        assert_eq!(app.make_room_within(3, 9, ip("10.0.0.9")), Err(Full));
         assert!(["known", "late", "fourth"].iter().all(|id| app.machines.contains_key(*id)));
     }
 
     #[test]
     fn one_source_has_a_share_of_the_table() {
         let mut app = application();
-        let full = |app: &mut Application, ip: &str| app.make_room_within(9, 2, ip) == Err(Full);
-        let machine = |id: &str, ip: &str| machine(id, ip, [0, 9000]);
+        let full = |app: &mut Application, from: &str| app.make_room_within(9, 2, ip(from)) == Err(Full);
+        let machine = |id: &str, from: &str| machine(id, from, [0, 9000]);
         app.put_machine(machine("a", "10.0.0.1"));
         app.put_machine(machine("b", "::ffff:10.0.0.1"));
         assert!(full(&mut app, "10.0.0.1") && !full(&mut app, "10.0.0.2"));
@@ -248,19 +253,19 @@ mod tests {
         app.put_machine(machine("d", "2001:db8:1:2:ffff::9"));
         assert!(full(&mut app, "2001:db8:1:2:3:4:5:6") && !full(&mut app, "2001:db8:1:3::1"));
         // A machine moves to another network.
-        app.change(&"a".into(), |machine| machine.ip = "10.0.0.2".to_owned());
+        app.change(&"a".into(), |machine| machine.ip = ip("10.0.0.2"));
         app.remove_machine("d");
         assert!(!full(&mut app, "10.0.0.1") && !full(&mut app, "2001:db8:1:2::1"));
         // A reverse proxy.
         ["e", "f", "g"].into_iter().for_each(|id| app.put_machine(machine(id, "127.0.0.1")));
         assert!(!full(&mut app, "127.0.0.1"));
         // Registered ones have a room of their own.
-        assert_eq!(app.make_room("10.0.0.2", true), Ok(None));
+        assert_eq!(app.make_room(ip("10.0.0.2"), true), Ok(None));
         app.put_machine(Machine { registered: Some(9000), ..machine("registered", "10.0.0.2") });
         assert!(!full(&mut app, "10.0.0.2"));
         // Machines that did not come back give their room to others of their source.
         app.put_machine(super::tests::machine("once", "10.0.0.3", [0, 0]));
         app.put_machine(machine("known", "10.0.0.3"));
-        assert_eq!(app.make_room_within(99, 2, "10.0.0.3").unwrap().as_deref(), Some("once"));
+        assert_eq!(app.make_room_within(99, 2, ip("10.0.0.3")).unwrap().as_deref(), Some("once"));
     }
 }

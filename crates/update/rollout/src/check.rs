@@ -1,5 +1,6 @@
 //! Update checks: registers the machine, applies its events and decides whether it gets an update.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use omaha::architecture;
@@ -26,7 +27,7 @@ pub struct AppRequest<'a> {
     /// `arch` of the request's `os`, which CoreOS does not send.
     pub os_arch: Option<&'a str>,
     /// The client's address, as recorded.
-    pub ip: &'a str,
+    pub ip: IpAddr,
     /// The check was requested on the machine, not scheduled.
     pub is_on_demand: bool,
     /// The client proved the registration token.
@@ -344,7 +345,7 @@ fn register(
         Some(_) => {}
         None => {
             removed = app.make_room(request.ip, request.is_registered).ok()?;
-            app.put_machine(Machine::new(&id, track.clone(), now));
+            app.put_machine(Machine::new(&id, track.clone(), request.ip, now));
         }
     }
     app.change(&id, |machine| {
@@ -373,7 +374,7 @@ fn register(
             assign(field, reported);
         }
         if moves {
-            assign(&mut machine.ip, request.ip);
+            machine.ip = request.ip;
         }
         if let Some(alias) = &reported.machine_alias {
             machine.alias = Some(alias.clone());

@@ -1,7 +1,8 @@
 //! Counts of a group's machines, so that a check does not iterate over them.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use semver::Version;
@@ -32,9 +33,9 @@ pub struct Counts {
 
 /// What one machine contributes to its group's and its application's counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Contribution {
-    pub track: Track,
-    version: String,
+pub(crate) struct Contribution<'a> {
+    pub track: Cow<'a, Track>,
+    version: Cow<'a, str>,
     status: Status,
     recent_grants: Option<u64>,
     active_grants: Option<u64>,
@@ -46,41 +47,50 @@ pub(crate) struct Contribution {
 }
 
 /// The part of a machine's address that one network has.
-pub(crate) fn source_of(ip: &str) -> IpAddr {
-    match ip.parse() {
-        Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(address) => address.into(),
             None => Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64).into(),
         },
-        Ok(address) => address,
-        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V4(_) => ip,
     }
 }
 
-impl Contribution {
-    pub fn of(machine: &Machine) -> Self {
+impl<'a> Contribution<'a> {
+    pub fn of(machine: &'a Machine) -> Self {
         Self {
-            track: machine.track.clone(),
-            version: machine.version.clone(),
+            track: Cow::Borrowed(&machine.track),
+            version: machine.version.as_str().into(),
             status: machine.status,
             recent_grants: machine.last_grant.as_ref().map(|(_, at)| *at),
             active_grants: machine.grant.as_ref().map(|grant| grant.renewed),
             reboot_pending: machine.is_reboot_pending().then_some(machine.last_seen),
-            source: source_of(&machine.ip),
+            source: source_of(machine.ip),
             registered: machine.registered.is_some(),
             provisional: (machine.registered.is_none()
                 && machine.last_seen.saturating_sub(machine.first_seen) < PROVISIONAL)
                 .then_some(machine.last_seen),
         }
     }
+
+    /// Independent of the machine, to be compared with what it contributes after a change.
+    pub fn into_owned(self) -> Contribution<'static> {
+        let Self { track, version, .. } = self;
+        Contribution {
+            track: Cow::Owned(track.into_owned()),
+            version: Cow::Owned(version.into_owned()),
+            ..self
+        }
+    }
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
+    pub(crate) fn add(&mut self, id: &Arc<str>, contribution: &Contribution<'_>) {
         self.machines += 1;
-        *self.versions.entry(contribution.version.clone()).or_default() += 1;
+        *self.versions.entry(contribution.version.to_string()).or_default() += 1;
         if contribution.registered {
-            *self.registered.entry(contribution.version.clone()).or_default() += 1;
+            *self.registered.entry(contribution.version.to_string()).or_default() += 1;
         }
         *self.statuses.entry(contribution.status).or_default() += 1;
         self.recent_grants.extend(contribution.recent_grants.map(|at| (at, id.clone())));
@@ -88,11 +98,11 @@ impl Counts {
         self.reboot_pending.extend(contribution.reboot_pending.map(|at| (at, id.clone())));
     }
 
-    pub(crate) fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
+    pub(crate) fn remove(&mut self, id: &Arc<str>, contribution: &Contribution<'_>) {
         self.machines = self.machines.saturating_sub(1);
-        decrement(&mut self.versions, &contribution.version);
+        decrement(&mut self.versions, &*contribution.version);
         if contribution.registered {
-            decrement(&mut self.registered, &contribution.version);
+            decrement(&mut self.registered, &*contribution.version);
         }
         decrement(&mut self.statuses, &contribution.status);
         if let Some(at) = contribution.recent_grants {
@@ -143,7 +153,7 @@ fn older(versions: &BTreeMap<String, usize>, version: &Version) -> usize {
     versions.iter().filter(|(name, _)| older(name)).map(|(_, count)| count).sum()
 }
 
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+fn decrement<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {

@@ -1,5 +1,7 @@
 //! The state of one machine.
 
+use std::net::IpAddr;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +78,7 @@ pub struct Machine {
     /// As reported.
     pub version: String,
     /// Of the last request.
-    pub ip: String,
+    pub ip: IpAddr,
     /// As reported: the id of the platform.
     pub oem: String,
     /// As reported.
@@ -155,13 +157,13 @@ pub struct StatusChange {
 }
 
 impl Machine {
-    pub(crate) fn new(id: &str, track: Track, now: u64) -> Self {
+    pub(crate) fn new(id: &str, track: Track, ip: IpAddr, now: u64) -> Self {
         Self {
             id: id.to_owned(),
             alias: None,
             track,
             version: String::new(),
-            ip: String::new(),
+            ip,
             oem: String::new(),
             oem_version: String::new(),
             aleph_version: String::new(),

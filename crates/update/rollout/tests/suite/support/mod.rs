@@ -132,7 +132,8 @@ impl World {
 
     pub fn handle_as(&mut self, request: &omaha::App, is_on_demand: bool) -> AppOutcome {
         let is_registered = self.registered.contains(&request.machine_id);
-        let request = AppRequest { app: request, os_arch: None, ip: "10.0.0.1", is_on_demand, is_registered };
+        let request =
+            AppRequest { app: request, os_arch: None, ip: [10, 0, 0, 1].into(), is_on_demand, is_registered };
         self.state.handle(request, self.now, &zones)
     }
 
