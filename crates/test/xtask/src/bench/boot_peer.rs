@@ -33,12 +33,14 @@ pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
     let folder = target_folder(root).join("bench/boot-peer");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let folder = folder.canonicalize().context("the bench's folder")?;
+    // First: it needs root and a package of the host, an image takes minutes.
+    let packages = fs::read_to_string(root.join("os/packages")).context("cannot read os/packages")?;
+    let tree = debian::tree(&folder.join("debian"), &peer::packages(&packages)?)?;
+
     let raw = build(program, root, &folder.join("keelson"))?;
     let tools = tools(&root.join(TOOLS))?;
     let keelson = manifest(&folder.join("keelson.json"), &raw, &tools)?;
 
-    let packages = fs::read_to_string(root.join("os/packages")).context("cannot read os/packages")?;
-    let tree = debian::tree(&folder.join("debian"), &peer::packages(&packages)?)?;
     let sandbox = Sandbox::new(&tools)?.share(&folder);
     peer::configure(&sandbox, &tree)?;
     let kernel = peer::kernel(&tree)?;

@@ -33,7 +33,8 @@ pub fn tree(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=minbase", NO_RECOMMENDS, &format!("--include={packages}"), SUITE]);
     command.arg(&unfinished).args(sources(folder)?);
-    let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
+    let made = show(&mut command)
+        .context("it is a package of Debian: apt-get install --no-install-recommends mmdebstrap")?;
     require_success(made).context("mmdebstrap")?;
     fs::rename(&unfinished, &tree).context("cannot name the tree")?;
     fs::write(&list, packages).with_context(|| format!("cannot write {}", list.display()))?;
