@@ -44,7 +44,7 @@ pub struct Application {
     registered: usize,
     /// By the network that the last request of an unregistered machine came from.
     sources: BTreeMap<IpAddr, Source>,
-    /// Last contact of each provisional machine.
+    /// Last contact of each provisional machine, in minutes.
     provisional: BTreeSet<(u64, Arc<str>)>,
 }
 

@@ -12,6 +12,8 @@ use crate::machine::{Machine, Status};
 use crate::package::is_older;
 use crate::track::Track;
 
+const MINUTE: u64 = 60;
+
 /// Counts of the machines of one group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -42,7 +44,8 @@ pub(crate) struct Contribution<'a> {
     reboot_pending: Option<u64>,
     pub source: IpAddr,
     pub registered: bool,
-    /// The last request of an unregistered machine that was seen for less than [`PROVISIONAL`] seconds.
+    /// The last request of an unregistered machine that was seen for less than [`PROVISIONAL`] seconds, in minutes:
+    /// requests of one minute do not change the order of removal.
     pub provisional: Option<u64>,
 }
 
@@ -70,7 +73,7 @@ impl<'a> Contribution<'a> {
             registered: machine.registered.is_some(),
             provisional: (machine.registered.is_none()
                 && machine.last_seen.saturating_sub(machine.first_seen) < PROVISIONAL)
-                .then_some(machine.last_seen),
+                .then_some(machine.last_seen / MINUTE),
         }
     }
 
