@@ -21,7 +21,9 @@ const META: u8 = b'M';
 const NODES: u8 = b'N';
 const HISTORY: u8 = b'H';
 
+/// Why a journal cannot be opened or written. `at` is the offset of a record in bytes.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum JournalError {
     #[error("cannot use {path}")]
     Io { path: PathBuf, source: io::Error },

@@ -3,6 +3,8 @@
 //! `serve` is the complete service, so that other programs can host it. It connects only to the configured etcd, and
 //! everything it stores is limited.
 
+#![warn(missing_docs)]
+
 mod body;
 mod journal;
 pub mod limits;

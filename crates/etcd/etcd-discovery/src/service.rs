@@ -12,16 +12,20 @@ use crate::upstream::Upstream;
 /// Where tokens are stored.
 #[derive(Clone)]
 pub enum Store {
+    /// In this process, with or without a journal.
     Local(Arc<Mutex<Tokens>>),
+    /// In an etcd cluster.
     Etcd(Upstream),
 }
 
 impl Store {
+    /// Stores them in this process.
     pub fn local(tokens: Tokens) -> Self {
         Self::Local(Arc::new(Mutex::new(tokens)))
     }
 }
 
+/// How tokens are served.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Base URL of tokens; by default, the served scheme and the request's `Host`.

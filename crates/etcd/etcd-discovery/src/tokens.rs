@@ -29,6 +29,7 @@ struct PendingWatch {
     stream: bool,
 }
 
+/// The tokens with their registrations, in the format of etcd keys.
 pub struct Tokens {
     store: Store,
     hub: Hub<PendingWatch>,
@@ -81,6 +82,7 @@ impl Tokens {
         Ok(Self { store, hub: Hub::new(), journal: Some(journal), count })
     }
 
+    /// Number of tokens.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -90,6 +92,7 @@ impl Tokens {
         self.journal.as_ref().is_none_or(Journal::is_intact)
     }
 
+    /// Number of pending watches.
     pub fn watches(&self) -> usize {
         self.hub.len()
     }

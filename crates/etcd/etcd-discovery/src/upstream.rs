@@ -21,6 +21,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const PASSED_HEADERS: [&str; 6] =
     ["content-type", "content-length", "x-etcd-cluster-id", "x-etcd-index", "x-raft-index", "x-raft-term"];
 
+/// An etcd cluster that stores the tokens.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     /// `http://host:port`, or https.
@@ -28,7 +29,9 @@ pub struct Upstream {
     client: Client<Connector, Full<Bytes>>,
 }
 
+/// Why [`Upstream::new`] fails.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum UpstreamConfigError {
     #[error("--etcd must be http://HOST:PORT or https://HOST:PORT, not {0:?}")]
     Url(String),
@@ -108,6 +111,7 @@ impl Upstream {
         Ok(forward_response(response))
     }
 
+    /// Whether `/health` of etcd responds with success.
     pub async fn healthy(&self) -> bool {
         let response = self.request_path(Method::GET, "/health", None, Bytes::new()).await;
         response.is_ok_and(|response| response.status().is_success())

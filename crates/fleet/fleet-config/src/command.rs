@@ -16,23 +16,28 @@ const DEFAULT_FILE: &str = "/etc/fleet/fleet.conf";
 const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 
+/// What fleetd is started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Print to standard output and exit with 0.
     Print(String),
     /// Stop the units that other machines may take over while fleetd is not running.
     Fence,
+    /// Run the daemon.
     Run {
+        /// Validated.
         config: Box<Config>,
         /// To be logged.
         warnings: Vec<String>,
     },
 }
 
-/// A message for standard error, with a trailing newline, and the exit code.
+/// A message for standard error, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartupError {
+    /// As the exit code of fleet.
     pub exit: u8,
+    /// With a trailing newline.
     pub text: String,
 }
 

@@ -19,20 +19,27 @@ use crate::value;
 pub struct Config {
     /// Enables debug logging.
     pub debug: bool,
+    /// The connection to etcd.
     pub etcd: Etcd,
     /// The TTL of the engine's lease is five times this interval.
     #[serde(serialize_with = "milliseconds")]
     pub engine_reconcile_interval: Duration,
     /// `None` uses the address of the default route's interface.
     pub public_ip: Option<String>,
+    /// Of this machine, for `MachineMetadata=`.
     pub metadata: BTreeMap<String, String>,
+    /// TTL of the machine's presence. Its units are moved to other machines when it expires.
     #[serde(serialize_with = "milliseconds")]
     pub agent_ttl: Duration,
+    /// Where unit files are written.
     pub units_directory: PathBuf,
+    /// Use the user's instance of systemd.
     pub systemd_user: bool,
     /// Items per page of the API; at least one.
     pub token_limit: u16,
+    /// Never schedule units; other machines do.
     pub disable_engine: bool,
+    /// Poll etcd only.
     pub disable_watches: bool,
     /// Stop and unload all units when fleetd stops.
     pub purge_on_stop: bool,
@@ -48,13 +55,19 @@ pub struct Config {
 pub struct Etcd {
     /// Tried in this order.
     pub servers: Vec<String>,
+    /// For basic authentication; `None` disables it.
     pub username: Option<String>,
+    /// Of `username`.
     pub password: Secret,
+    /// Key of the client certificate, PEM.
     pub key_file: Option<PathBuf>,
+    /// Client certificate, PEM.
     pub cert_file: Option<PathBuf>,
+    /// Certificates that sign etcd's, PEM; `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// Starts and ends with a slash.
     pub key_prefix: String,
+    /// Timeout of one request to one server.
     #[serde(serialize_with = "milliseconds")]
     pub request_timeout: Duration,
 }
@@ -64,6 +77,7 @@ pub struct Etcd {
 pub struct Secret(String);
 
 impl Secret {
+    /// The string itself; never to be logged.
     pub fn reveal(&self) -> &str {
         &self.0
     }

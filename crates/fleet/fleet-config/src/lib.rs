@@ -3,6 +3,8 @@
 //! Pure: [`config_path`] returns the file that the caller has to read, [`read`] parses its contents, the environment
 //! and the arguments. This crate never reads files, clocks or system state.
 
+#![warn(missing_docs)]
+
 mod arguments;
 mod command;
 mod config;

@@ -34,12 +34,14 @@ pub trait Backend: Send + Sync + 'static {
         desired: JobState,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Sets the state that a unit is to have.
     fn set_desired(
         &self,
         name: &UnitName,
         desired: JobState,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Removes a unit; it is stopped where it runs.
     fn destroy(&self, name: &UnitName) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// An empty value removes the key.
@@ -50,6 +52,7 @@ pub trait Backend: Send + Sync + 'static {
         value: &str,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Sets whether a machine gets units, and whether it keeps those that it has.
     fn set_cordon(
         &self,
         machine: &MachineId,

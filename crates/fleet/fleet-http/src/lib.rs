@@ -3,6 +3,8 @@
 //! This crate never makes scheduling decisions, never responds to a change before the backend has completed it, and
 //! limits the resources of every client.
 
+#![warn(missing_docs)]
+
 mod additions;
 mod backend;
 mod body;

@@ -12,7 +12,9 @@ use crate::stream::Stream;
 /// A listening socket. Duplicates stay open when it is closed.
 #[derive(Debug)]
 pub enum Listener {
+    /// A Unix socket.
     Unix(StdUnixListener),
+    /// A TCP socket.
     Tcp(StdTcpListener),
 }
 

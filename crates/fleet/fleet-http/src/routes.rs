@@ -11,6 +11,7 @@ pub struct Route<R: 'static> {
     resource: R,
     /// Below the prefix. `{NAME}` is any segment.
     pub path: &'static str,
+    /// Others are answered with 405.
     pub methods: &'static [Method],
 }
 

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+/// How the API is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Version of fleetd, for the `Server` header.
     pub version: String,
     /// Items per page; at least one.
     pub token_limit: u16,
+    /// For status and journal.
     pub programs: Programs,
 }
 
@@ -21,7 +23,9 @@ impl Settings {
 /// Programs that read status and journal of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
+    /// Run with `status`.
     pub systemctl: PathBuf,
+    /// Run for the log of a unit.
     pub journalctl: PathBuf,
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It stores nothing and logs no bodies, since user-data may contain secrets.
 
+#![warn(missing_docs)]
+
 mod limits;
 mod page;
 mod response;

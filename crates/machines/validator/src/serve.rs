@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::limits::{CONCURRENT_CHECKS, CONNECTIONS, GRACE, HEADER_TIMEOUT};
 use crate::route;
 
+/// Serves the page and the API until `stop` completes.
 pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
     let limits = Limits { connections: CONNECTIONS, excess: Excess::Close, grace: GRACE };

@@ -2,6 +2,7 @@
 //!
 //! Exceptions, blocked scripts and failed requests of a page are collected, so that a test can check for none.
 
+#![warn(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "for tests only")]
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,6 +1,8 @@
 //! Random numbers from one seed for simulations, also for libraries that use the system's: a simulation's thread gets
 //! no others. The simulation of etcd's members is this package's test.
 
+#![warn(missing_docs)]
+
 use std::cell::RefCell;
 
 use fastrand::Rng;

@@ -8,14 +8,20 @@ const USR: usize = 34 << 20;
 
 /// The images of a version.
 pub struct Images {
+    /// Of the images.
     pub version: Version,
+    /// The image of `/usr`.
     pub usr: Vec<u8>,
+    /// The boot image.
     pub uki: Vec<u8>,
+    /// Root hash and parameters of the hash tree.
     pub verity: Verity,
+    /// The hash tree of `usr`.
     pub tree: Vec<u8>,
 }
 
 impl Images {
+    /// Equal for equal versions.
     pub fn new(version: &str) -> Self {
         let version: Version = version.parse().unwrap();
         // Differs between versions in some blocks only, and compresses quickly.

@@ -1,6 +1,7 @@
 //! A machine simulated in a folder: a file as its disk, a folder as its boot partition, and releases for it. For
 //! tests: errors panic.
 
+#![warn(missing_docs)]
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
 mod build;
@@ -28,9 +29,11 @@ const MIB: usize = 1 << 20;
 /// Keys and releases that tests share.
 pub struct Releases {
     _folder: TempDir,
+    /// The folder of private keys.
     pub keys: PathBuf,
     /// The version that machines run.
     pub old: Images,
+    /// The version that machines are offered.
     pub new: Images,
     /// Release of `new`, with a delta from `old`.
     pub with_delta: BuiltRelease,
@@ -69,6 +72,7 @@ impl Default for Machine {
 }
 
 impl Machine {
+    /// Slot a has `old`, slot b nothing.
     pub fn new() -> Self {
         let releases = releases();
         let Releases { old, keys, .. } = &*releases;
@@ -136,6 +140,7 @@ impl Machine {
         table::set_uuids(&mut disk, &read, &changes).unwrap();
     }
 
+    /// Of a file of the machine, without the leading slash.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
@@ -145,21 +150,25 @@ impl Machine {
         fs::write(self.path("usr/share/keelson/keys/root.json"), root).unwrap();
     }
 
+    /// Works in this process.
     pub fn updater(&self) -> Updater {
         let (pause, limit) = (Duration::from_millis(10), Duration::from_secs(3600));
         let retry = RetryPolicy { attempts: 3, pause, limit };
         Updater::new(&Paths::new(self.root.path()), retry, Isolation::InProcess).unwrap()
     }
 
+    /// As of an `update.conf` with this text.
     pub fn settings(&self, text: &str) -> update_engine::Settings {
         fs::write(self.path("etc/coreos/update.conf"), text).unwrap();
         update_engine::Settings::read(&Paths::new(self.root.path()))
     }
 
+    /// As found now.
     pub fn slots(&self) -> BootState {
         self.updater().inspect().unwrap()
     }
 
+    /// The folder that stands for `/`.
     pub fn root(&self) -> &Path {
         self.root.path()
     }

@@ -1,6 +1,7 @@
 //! A key-value server in memory with its own threads, and blocking requests to it, for tests of etcd's clients. Every
 //! failure panics.
 
+#![warn(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 
 use std::net::SocketAddr;

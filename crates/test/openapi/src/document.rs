@@ -11,6 +11,7 @@ use crate::schema::{Validator, children, pointer};
 /// Operations of a path. Other keys are not methods.
 const METHODS: [&str; 7] = ["get", "head", "put", "post", "patch", "delete", "options"];
 
+/// An OpenAPI document, and the operations that were checked with it.
 pub struct Document {
     pub(crate) root: Value,
     pub(crate) validator: Validator,
@@ -37,6 +38,7 @@ impl Document {
         Self::parse(&text)
     }
 
+    /// As [`Self::read`], of the text.
     pub fn parse(yaml: &str) -> Self {
         let root: Value = serde_yaml::from_str(yaml).expect("YAML");
         let version = root["openapi"].as_str().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! the required headers, the content type, and the body by its schema. A property that the schema does not have is an
 //! error. [`Document::unseen`] lists the documented responses that no request got. A failure panics.
 
+#![warn(missing_docs)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

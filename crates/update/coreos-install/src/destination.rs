@@ -23,6 +23,7 @@ pub enum Destination {
     Disk(DiskFacts),
     /// A file that has its name only when it is complete.
     Image {
+        /// As given.
         path: PathBuf,
         /// Size; that of the image if there is none.
         bytes: Option<u64>,
@@ -83,6 +84,7 @@ impl Destination {
         Ok(Self::Image { path: path.to_owned(), bytes: bytes.or(Some(found.len())), replaces: true })
     }
 
+    /// The device node, or the file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Disk(disk) => &disk.path,

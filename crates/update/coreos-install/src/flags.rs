@@ -41,6 +41,7 @@ pub struct Flags {
     /// Install although the disk is part of RAID arrays or LVM: they are stopped if nothing uses them
     #[arg(long)]
     pub force: bool,
+    #[expect(missing_docs, reason = "clap would show it as help")]
     #[command(flatten)]
     pub install: InstallFlags,
     /// Download the image to the current directory, and install nothing

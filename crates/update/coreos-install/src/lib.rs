@@ -2,6 +2,8 @@
 //!
 //! This crate maps the command line to a source, a destination and files; `disk_install` checks, verifies and writes.
 
+#![warn(missing_docs)]
+
 mod boot_entry;
 mod channel;
 mod configuration;

@@ -20,8 +20,9 @@ pub struct Running {
     pub appid: Option<String>,
     /// Platform; empty for none.
     pub oem: String,
-    /// `NAME` and `ID` of os-release.
+    /// `NAME` of os-release.
     pub name: Option<String>,
+    /// `ID` of os-release.
     pub id: Option<String>,
     /// `uname -m`.
     pub architecture: String,
