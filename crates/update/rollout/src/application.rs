@@ -242,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_removal_is_by_the_minute_of_the_last_request() {
+        let mut app = application();
+        app.put_machine(machine("a", "10.0.0.1", [6000, 6000]));
+        app.put_machine(machine("b", "10.0.0.2", [6010, 6010]));
+        let mut oldest_after = |last_seen| {
+            app.change(&"a".into(), |machine| machine.last_seen = last_seen);
+            app.provisional.first().unwrap().1.to_string()
+        };
+        assert_eq!(oldest_after(6059), "a");
+        assert_eq!(oldest_after(6060), "b");
+    }
+
+    #[test]
     fn one_source_has_a_share_of_the_table() {
         let mut app = application();
         let full = |app: &mut Application, from: &str| app.make_room_within(9, 2, ip(from)) == Err(Full);
