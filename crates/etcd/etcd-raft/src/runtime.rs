@@ -14,11 +14,11 @@ use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, Tokio
 /// times the duration of a flush.
 const MIN_TIMER_SLEEP: Duration = Duration::from_micros(500);
 
-/// The factor by which response timeouts exceed openraft's. openraft waits for the response to a heartbeat only until
-/// the next one is due. With slower responses (distant members, busy machines) an idle leader would lose its lease
-/// for good and reject all writes and quorum reads. With this factor a response may take most of a lease (usually
-/// five heartbeats). openraft uses timeouts for responses only.
-pub const TIMEOUT_FACTOR: u32 = 4;
+/// The factor by which response timeouts exceed openraft's, which waits for the response to a heartbeat only as long as
+/// its `heartbeat_interval`: half of a lease. With slower responses (distant members, busy machines) an idle leader
+/// would lose its lease for good and reject all writes and quorum reads. With this factor a response may take as long
+/// as a lease. openraft uses timeouts for responses only.
+pub const TIMEOUT_FACTOR: u32 = 2;
 
 pub enum Sleep {
     Yield(bool),

@@ -24,6 +24,7 @@ use crate::membership::peers::{PeerContext, Peers};
 use crate::peer::link::LinkTiming;
 use crate::peer::network::Network;
 use crate::proposals::Proposals;
+use crate::raft::heartbeat;
 use crate::raft::leadership::{self, Leadership};
 use crate::raft::peer_service::MemberPeerService;
 use crate::raft::pending_batches::PendingBatches;
@@ -180,7 +181,9 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
     let election = millis(config.election_timeout);
     Config {
         cluster_name: format!("{:x}", config.cluster_id),
-        heartbeat_interval: millis(config.heartbeat),
+        // openraft's interval for timers and for the timeout of responses. `raft::heartbeat` sends the heartbeats.
+        heartbeat_interval: election / 4,
+        enable_heartbeat: false,
         // A follower waits for the leader's lease (`max`) plus a random time between `min` and `max`: together at
         // most the configured election timeout.
         election_timeout_min: election * 3 / 10,
@@ -326,6 +329,7 @@ impl MemberParts {
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
+        tasks.spawn(heartbeat::send(raft.clone(), config.heartbeat));
         let connection_lost = Arc::new(Mutex::new(None));
         let proposer = Proposer {
             raft: raft.clone(),

@@ -153,6 +153,31 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     assert_eq!(cluster.quorum_value(others[1], "/lost").as_deref(), Some("x"));
 }
 
+/// After every other member has led once, the last one left can only be followed by a former leader.
+#[test]
+fn former_leaders_are_elected_again() {
+    let cluster = Cluster::new(3);
+    for round in 0..cluster.nodes.len() {
+        let leader = cluster.leader();
+        let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
+        for other in &others {
+            cluster.network.stop(leader, *other);
+            cluster.network.stop(*other, leader);
+        }
+        let next = wait_for("a leader among the others", || {
+            let leads = |id: &&u64| cluster.member(**id).status().role == Role::Leader;
+            others.iter().find(leads).copied()
+        });
+        cluster.network.heal();
+        wait_for("the former leader to follow", || {
+            (cluster.member(leader).status().leader == Some(next)).then_some(())
+        });
+        let (key, value) = ("/k", round.to_string());
+        cluster.must_put(leader, key, &value);
+        assert_eq!(cluster.quorum_value(next, key), Some(value));
+    }
+}
+
 #[test]
 fn a_leader_that_cannot_receive_loses_nothing() {
     let cluster = Cluster::new(3);

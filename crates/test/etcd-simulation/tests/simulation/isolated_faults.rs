@@ -19,8 +19,9 @@ use super::simulation::Simulation;
 const SLOW_FLUSH: u64 = 1_500;
 /// If each quorum read waited for a flush, there would be three or four rounds.
 const MIN_SLOW_ROUNDS: u32 = 50;
-/// One-way latency in milliseconds: the round trip is twice the heartbeat interval.
-const DISTANT_LATENCY: (u64, u64) = (45, 55);
+/// One-way latency in milliseconds: the round trip is nearly three times the heartbeat interval, and longer than half
+/// of a leader's lease.
+const DISTANT_LATENCY: (u64, u64) = (65, 75);
 const IDLE: u64 = 2_000;
 /// 100 Mbit/s in bytes per millisecond.
 const NARROW_BANDWIDTH: u64 = 12_500;
