@@ -179,14 +179,16 @@ fn check_state_present(log: &LogStore, applied: Option<LogId>) -> Result<(), Sta
 fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
     let millis = |duration: Duration| duration.as_millis() as u64;
     let election = millis(config.election_timeout);
+    let election_min = election * 3 / 10;
     Config {
         cluster_name: format!("{:x}", config.cluster_id),
-        // openraft's interval for timers and for the timeout of responses. `raft::heartbeat` sends the heartbeats.
-        heartbeat_interval: election / 4,
+        // What openraft derives its timers and the timeout of responses from, a quarter of the election timeout. The
+        // heartbeats are those of `raft::heartbeat`.
+        heartbeat_interval: (election_min * 5 / 6).max(1),
         enable_heartbeat: false,
         // A follower waits for the leader's lease (`max`) plus a random time between `min` and `max`: together at
         // most the configured election timeout.
-        election_timeout_min: election * 3 / 10,
+        election_timeout_min: election_min,
         election_timeout_max: election / 2,
         install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIMEOUT),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_count),

@@ -46,12 +46,17 @@ pub fn text_from(log: &Path, from: u64) -> String {
     plain(&bytes_from(log, from).unwrap_or_default())
 }
 
+/// The soft reset of the terminal with which systemd takes over the console.
+const SYSTEMD_RESET: &str = "\u{1b}[!p";
+
 /// Boot phase according to the console output since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Firmware,
     /// The boot image runs; it prints nothing unless there is an error.
     Kernel,
+    /// systemd runs; it prints nothing unless a unit is slow or fails. Reports begin once the system bus runs.
+    Systemd,
     /// The login prompt is shown; the last services are starting.
     Login,
 }
@@ -60,10 +65,16 @@ impl Phase {
     /// `from` is the length of the log when the machine was powered on.
     #[must_use]
     pub fn of(log: &Path, from: u64) -> Self {
-        let text = text_from(log, from);
-        if text.contains("login:") {
+        let bytes = bytes_from(log, from).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        // The last boot's: a machine that was reset begins again.
+        let after_firmware = text.rsplit_once("BdsDxe: starting").map(|(_, boot)| boot);
+        let boot = after_firmware.unwrap_or(&text);
+        if boot.contains("login:") {
             Self::Login
-        } else if text.contains("BdsDxe: starting") || text.contains("systemd") {
+        } else if boot.contains(SYSTEMD_RESET) {
+            Self::Systemd
+        } else if after_firmware.is_some() || boot.contains("systemd") {
             Self::Kernel
         } else {
             Self::Firmware
@@ -76,6 +87,7 @@ impl std::fmt::Display for Phase {
         f.pad(match self {
             Self::Firmware => "firmware",
             Self::Kernel => "kernel and initrd",
+            Self::Systemd => "first units",
             Self::Login => "last services",
         })
     }
@@ -208,8 +220,13 @@ mod tests {
         let boot = "BdsDxe: starting Boot0001\r\n";
         std::fs::write(&log, boot).unwrap();
         assert_eq!(Phase::of(&log, 0), Phase::Kernel);
-        std::fs::write(&log, format!("{boot}core-01 login: ")).unwrap();
+        let units = format!("{boot}\u{1b}[!p\u{1b}]104\u{7}\u{1b}[?7h");
+        std::fs::write(&log, &units).unwrap();
+        assert_eq!(Phase::of(&log, 0), Phase::Systemd);
+        std::fs::write(&log, format!("{units}core-01 login: ")).unwrap();
         assert_eq!(Phase::of(&log, 0), Phase::Login);
+        std::fs::write(&log, format!("{units}core-01 login: {boot}")).unwrap();
+        assert_eq!(Phase::of(&log, 0), Phase::Kernel, "after a reset");
         let length = std::fs::metadata(&log).unwrap().len();
         assert_eq!(Phase::of(&log, length), Phase::Firmware);
     }

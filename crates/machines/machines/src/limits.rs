@@ -53,11 +53,13 @@ pub const READY_LINE_MAX: u64 = 64 * 1024;
 
 /// Distinct console lines that count as progress of a boot.
 pub const PROGRESS_LINES_MAX: usize = 4096;
-/// Sampling interval of a silent machine's processor time, and the share that counts as busy; waiting takes less.
+/// Sampling interval of a machine's processor time, and the share, used or waited for, that counts as busy. A machine
+/// that waits uses less.
 pub const CPU_SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 pub const CPU_BUSY_SHARE: f64 = 0.1;
-/// Processor time that a boot may use without output: an emulated kernel and initrd take 40 s.
-pub const CPU_SILENT_MAX: Duration = Duration::from_secs(200);
+/// Processor time that a boot may use without output. From the firmware to the login prompt an emulated machine uses 30 s
+/// on a fast idle host, and 80 s on a slow busy one.
+pub const CPU_SILENT_MAX: Duration = Duration::from_secs(300);
 /// Time without progress after which a wait gives up; longer for emulated machines, whose host may swap.
 pub const SILENCE: Duration = Duration::from_secs(180);
 pub const SILENCE_EMULATED: Duration = Duration::from_secs(300);
@@ -67,8 +69,9 @@ pub const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 pub const PROBE: Duration = Duration::from_secs(6);
 /// Time for a started QEMU to respond on its QMP socket.
 pub const QMP_ANSWER: Duration = Duration::from_secs(20);
-/// Time for a clean shutdown before the power is cut.
+/// Time for a clean shutdown before the power is cut, without what the host delays the machine.
 pub const SHUTDOWN: Duration = Duration::from_secs(45);
+pub const SHUTDOWN_EMULATED: Duration = Duration::from_secs(180);
 /// Time for a killed process to exit.
 pub const KILL: Duration = Duration::from_secs(10);
 /// Time for every thread of a process to obey SIGSTOP; only an unresponsive disk delays it.

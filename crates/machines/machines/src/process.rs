@@ -100,6 +100,18 @@ impl Process {
         Some(Duration::from_millis(ticks * MILLIS_PER_TICK))
     }
 
+    /// Time in which its present threads were ready to run but had no processor.
+    #[must_use]
+    pub fn processor_delay(self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        // The second number, in nanoseconds: Documentation/scheduler/sched-stats.rst.
+        let delay = |folder: PathBuf| {
+            let text = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+            text.split_ascii_whitespace().nth(1)?.parse().ok()
+        };
+        threads.filter_map(|thread| delay(thread.path())).map(Duration::from_nanos).sum()
+    }
+
     /// `None` if it has exited.
     pub(crate) fn descriptor(self) -> io::Result<Option<PidFd>> {
         let opened = PidFd::open(self.pid);
@@ -231,6 +243,26 @@ mod tests {
         assert!(grows_from(before));
         process.kill().unwrap();
         assert!(matches!(process.freeze(), Err(ProcessError::NotFrozen { .. })));
+    }
+
+    /// Two processes share a processor: each waits for the other.
+    #[test]
+    fn waiting_for_a_processor_is_delay() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "taskset --pid --cpu-list 0 $$; while :; do :; done & while :; do :; done"]);
+        let process = Process::spawn(command, &folder.path().join("log")).unwrap();
+        let deadline = std::time::Instant::now() + limits::KILL;
+        let passed = || {
+            process.processor_delay() > Duration::from_millis(100)
+                && process.processor_time().is_some_and(|used| used > Duration::from_millis(100))
+        };
+        while !passed() && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let passed = passed();
+        nix::sys::signal::killpg(nix::unistd::Pid::from_raw(process.pid), Signal::SIGKILL).unwrap();
+        assert!(passed);
     }
 
     #[test]

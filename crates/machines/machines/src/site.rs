@@ -11,6 +11,7 @@ mod discovery;
 mod error;
 mod power;
 mod process_scan;
+mod processor_use;
 mod provision;
 mod served_certificates;
 mod stalls;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use machines::limits;
 use machines::site::{Site, destroy_damaged};
 use machines::store::StoreError;
 use serde_json::json;
@@ -18,9 +17,8 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     step.done("all machines are stopped; keelson up starts them");
     if !cut.is_empty() {
         eprintln!(
-            "warning: {} did not shut down within {} s: the power was cut, and unwritten data may be lost",
-            cut.join(", "),
-            limits::SHUTDOWN.as_secs()
+            "warning: {} did not shut down in time: the power was cut, and unwritten data may be lost",
+            cut.join(", ")
         );
     }
     if context.json {

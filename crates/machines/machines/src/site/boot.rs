@@ -105,9 +105,9 @@ impl Site {
         let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let files = self.layout.node(name);
         let options = WaitOptions { limit, cancel: &self.cancel };
-        let mut stalls = StallDetector::from_now(&files.console_log());
-        let busy = self.backend.machine_process(&node, process);
-        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), busy);
+        let machine = self.backend.machine_process(&node, process);
+        let mut stalls = StallDetector::from_now(&files.console_log(), machine);
+        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), machine);
         let mut last_progress = Instant::now();
         let mut poll_progress = || {
             if self.is_emulated()

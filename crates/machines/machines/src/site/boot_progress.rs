@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::processor_use::{Interval, ProcessorUse};
 use crate::process::Process;
 use crate::{console, limits, ready};
 
@@ -18,12 +19,7 @@ pub struct BootProgress {
     /// Console offset up to which it was read.
     read: u64,
     seen: HashSet<String>,
-    cpu: CpuUsage,
-}
-
-struct CpuUsage {
-    process: Process,
-    last: (Instant, Duration),
+    processor: ProcessorUse,
     /// Processor time since the last output.
     silent: Duration,
 }
@@ -33,16 +29,27 @@ impl BootProgress {
     pub fn from_now(console: &Path, ready: &Path, process: Process) -> Self {
         let read = std::fs::metadata(console).map_or(0, |data| data.len());
         let (console, ready, seen) = (console.to_owned(), ready.to_owned(), HashSet::new());
-        Self { console, ready, read, seen, cpu: CpuUsage::from_now(process) }
+        let processor = ProcessorUse::from_now(process);
+        Self { console, ready, read, seen, processor, silent: Duration::ZERO }
     }
 
     /// Whether the node has new output since the last call, or is silently busy.
     pub fn advanced(&mut self) -> bool {
         let text = self.has_new_lines();
         if text {
-            self.cpu.silent = Duration::ZERO;
+            self.silent = Duration::ZERO;
         }
-        text || self.cpu.is_busy_now()
+        let interval = self.processor.sample();
+        text || interval.is_some_and(|interval| self.is_silently_busy(interval))
+    }
+
+    /// Whether the machine was busy, and has not been silent for too long.
+    fn is_silently_busy(&mut self, interval: Interval) -> bool {
+        if !interval.is_busy() {
+            return false;
+        }
+        self.silent += interval.used;
+        self.silent < limits::CPU_SILENT_MAX
     }
 
     fn has_new_lines(&mut self) -> bool {
@@ -84,33 +91,6 @@ impl BootProgress {
             bytes.clear();
         }
         bytes
-    }
-}
-
-impl CpuUsage {
-    fn from_now(process: Process) -> Self {
-        let last = (Instant::now(), process.processor_time().unwrap_or_default());
-        Self { process, last, silent: Duration::ZERO }
-    }
-
-    /// Whether the process used enough processor time since the last sample, within the limit for a silent boot.
-    fn is_busy_now(&mut self) -> bool {
-        let (at, before) = self.last;
-        let elapsed = at.elapsed();
-        if elapsed < limits::CPU_SAMPLE_INTERVAL {
-            return false;
-        }
-        let Some(now) = self.process.processor_time() else { return false };
-        self.last = (Instant::now(), now);
-        self.is_busy(elapsed, now.saturating_sub(before))
-    }
-
-    fn is_busy(&mut self, elapsed: Duration, used: Duration) -> bool {
-        if used < elapsed.mul_f64(limits::CPU_BUSY_SHARE) {
-            return false;
-        }
-        self.silent += used;
-        self.silent < limits::CPU_SILENT_MAX
     }
 }
 
@@ -188,16 +168,14 @@ mod tests {
         let machine = Machine(tempfile::tempdir().unwrap());
         let mut progress = machine.progress();
         let second = Duration::from_secs(1);
-        assert!(!progress.cpu.is_busy(10 * second, second / 2), "who waits takes so much, too");
+        let of = |used| Interval { elapsed: 2 * second, used, delayed: Duration::ZERO };
+        assert!(!progress.is_silently_busy(of(second / 10)));
         let silent = limits::CPU_SILENT_MAX.as_secs();
-        assert_eq!(
-            (0..silent).filter(|_| progress.cpu.is_busy(2 * second, second)).count() as u64,
-            silent - 1
-        );
-        assert!(!progress.cpu.is_busy(2 * second, second));
+        assert_eq!((0..silent).filter(|_| progress.is_silently_busy(of(second))).count() as u64, silent - 1);
+        assert!(!progress.is_silently_busy(of(second)));
         machine.add("console", "something new\n");
         assert!(progress.advanced());
-        assert!(progress.cpu.is_busy(2 * second, second));
+        assert!(progress.is_silently_busy(of(second)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Power operations on a site's nodes: on, shutdown, power cut, reboot.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::processor_use::{Interval, ProcessorUse};
 use super::{Event, Site, SiteError, Watcher};
 use crate::cluster::Node;
 use crate::process::Process;
@@ -95,8 +97,7 @@ impl Site {
         self.wait_ready(name, &before, limit)
     }
 
-    /// Shuts all nodes down, and cuts the power of those that do not within [`limits::SHUTDOWN`]; returns their names.
-    /// Keeps their disks.
+    /// Shuts all nodes down, and cuts the power of those that do not in time; returns their names. Keeps their disks.
     pub fn down(&self) -> Result<Vec<String>, SiteError> {
         let nodes: Vec<Node> = self.cluster().nodes;
         let done: Vec<Result<bool, SiteError>> = std::thread::scope(|scope| {
@@ -109,18 +110,33 @@ impl Site {
         Ok(nodes.filter(|(_, shut_down)| !shut_down).map(|(node, _)| node.name).collect())
     }
 
-    /// Shuts one node down, or cuts its power after [`limits::SHUTDOWN`]; returns whether it shut down, or was off.
+    /// Shuts one node down, or cuts its power if it does not in time; returns whether it shut down, or was off.
     pub fn stop(&self, node: &Node) -> Result<bool, SiteError> {
         let running = node.process.filter(|process| process.alive());
         if let Some(process) = running
             && self.backend.shut_down(node, process).is_ok()
-            && process.wait(limits::SHUTDOWN)
+            && self.has_shut_down(node, process)
         {
             self.change(&node.name, |node| node.process = None)?;
             return Ok(true);
         }
         self.crash(&node.name)?;
         Ok(running.is_none())
+    }
+
+    /// Waits for the end of a node's process. Time in which the host has no processor for the machine does not count.
+    fn has_shut_down(&self, node: &Node, process: Process) -> bool {
+        let limit = if self.is_emulated() { limits::SHUTDOWN_EMULATED } else { limits::SHUTDOWN };
+        let mut processor = ProcessorUse::from_now(self.backend.machine_process(node, process));
+        let mut waited = Duration::ZERO;
+        while waited < limit {
+            if process.wait(limits::CPU_SAMPLE_INTERVAL) {
+                return true;
+            }
+            let interval = processor.sample();
+            waited += interval.map_or(limits::CPU_SAMPLE_INTERVAL, Interval::undelayed);
+        }
+        false
     }
 
     /// Removes the cluster and all its files.

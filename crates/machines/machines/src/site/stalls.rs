@@ -10,14 +10,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::console;
+use super::processor_use::{Interval, ProcessorUse};
+use crate::process::Process;
+use crate::{console, limits};
 
 /// Kernel messages of a lost timer. After the second one boots may continue only minutes later.
 const LOST_TIMER_MESSAGES: [&str; 2] = ["Possible timer handling issue", "rcu_preempt kthread starved"];
-/// The firmware's last line. The console is silent after it until systemd runs in the initrd.
+/// The firmware's last line. No other follows until the login prompt.
 const FIRMWARE_LAST_LINE: &str = "BdsDxe: starting Boot";
-/// About twelve times the usual silence on an idle host.
-const SILENCE: Duration = Duration::from_secs(120);
+/// How long a machine may wait silently after it. One that its host delays does not wait.
+const IDLE_MAX: Duration = Duration::from_secs(120);
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Further stalls are not due to lost timers.
 const RESETS_MAX: u32 = 2;
@@ -26,8 +28,10 @@ const RESETS_MAX: u32 = 2;
 pub enum Stall {
     /// The kernel reports a lost timer.
     LostTimer,
-    /// No output since the firmware handed over.
-    Silent,
+    /// No output since the firmware handed over, and the machine waits.
+    Idle,
+    /// No output since the firmware handed over, in more processor time than a boot takes.
+    Busy,
 }
 
 #[derive(Debug)]
@@ -35,20 +39,26 @@ pub struct StallDetector {
     console: PathBuf,
     /// Length of the log at the last reset or start.
     clean_length: u64,
-    /// Last observed length, and since when.
-    length: (u64, Instant),
+    length: u64,
+    processor: ProcessorUse,
+    /// Since the last output: how long the machine has waited now, and the processor time that it used.
+    idle: Duration,
+    used: Duration,
     checked_at: Instant,
     resets: u32,
 }
 
 impl StallDetector {
-    pub fn from_now(console: &Path) -> Self {
-        let (clean_length, now) = (length(console), Instant::now());
+    pub fn from_now(console: &Path, process: Process) -> Self {
+        let clean_length = length(console);
         Self {
             console: console.to_path_buf(),
             clean_length,
-            length: (clean_length, now),
-            checked_at: now,
+            length: clean_length,
+            processor: ProcessorUse::from_now(process),
+            idle: Duration::ZERO,
+            used: Duration::ZERO,
+            checked_at: Instant::now(),
             resets: 0,
         }
     }
@@ -59,20 +69,31 @@ impl StallDetector {
             return None;
         }
         self.checked_at = Instant::now();
+        let interval = self.processor.sample();
+        self.observe(interval)
+    }
+
+    fn observe(&mut self, interval: Option<Interval>) -> Option<Stall> {
         let length = length(&self.console);
-        if length != self.length.0 {
-            self.length = (length, self.checked_at);
+        if length != self.length {
+            self.length = length;
+            (self.idle, self.used) = (Duration::ZERO, Duration::ZERO);
+        } else if let Some(interval) = interval {
+            self.idle = if interval.is_busy() { Duration::ZERO } else { self.idle + interval.elapsed };
+            self.used += interval.used;
         }
         let text = console::text_from(&self.console, self.clean_length);
         let stall = if LOST_TIMER_MESSAGES.iter().any(|sign| text.contains(sign)) {
             Stall::LostTimer
-        } else if self.length.1.elapsed() >= SILENCE && self.firmware_has_finished() {
-            Stall::Silent
+        } else if self.idle >= IDLE_MAX && self.firmware_has_finished() {
+            Stall::Idle
+        } else if self.used >= limits::CPU_SILENT_MAX && self.firmware_has_finished() {
+            Stall::Busy
         } else {
             return None;
         };
         self.clean_length = length;
-        self.length.1 = self.checked_at;
+        (self.idle, self.used) = (Duration::ZERO, Duration::ZERO);
         self.resets += 1;
         Some(stall)
     }
@@ -87,8 +108,12 @@ impl Stall {
     pub fn log_reset<E: Display>(self, log: &Path, processors: Option<&str>, reset: Result<(), E>) {
         let cause = match self {
             Self::LostTimer => "the emulated processor lost its timer (see the console)".to_owned(),
-            Self::Silent => {
-                format!("no output for {} s after the firmware's last line", SILENCE.as_secs())
+            Self::Idle => {
+                format!("idle without output for {} s after the firmware's last line", IDLE_MAX.as_secs())
+            }
+            Self::Busy => {
+                let limit = limits::CPU_SILENT_MAX.as_secs();
+                format!("no output after the firmware's last line in {limit} s of processor time")
             }
         };
         let done = reset.map_or_else(
@@ -132,20 +157,26 @@ mod tests {
         }
     }
 
-    /// Simulates that the check interval and `time` have passed.
-    fn check_after(stalls: &mut StallDetector, time: Duration) -> Option<Stall> {
-        let back = |at: Instant| at.checked_sub(CHECK_INTERVAL + time).unwrap();
-        stalls.checked_at = back(stalls.checked_at);
-        stalls.length.1 = back(stalls.length.1);
-        stalls.check()
+    fn detector(console: &Console) -> StallDetector {
+        let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        StallDetector::from_now(&console.log(), own)
+    }
+
+    /// An interval of `seconds`, with these shares used and waited for.
+    fn interval(seconds: u64, used: f64, delayed: f64) -> Option<Interval> {
+        let elapsed = Duration::from_secs(seconds);
+        Some(Interval { elapsed, used: elapsed.mul_f64(used), delayed: elapsed.mul_f64(delayed) })
     }
 
     #[test]
     fn each_lost_timer_is_reported_once() {
         let console = Console::new();
         console.write("[ 1.0] rcu: Possible timer handling issue on cpu=0\r\n");
-        let mut stalls = StallDetector::from_now(&console.log());
-        let mut check = || check_after(&mut stalls, Duration::ZERO);
+        let mut stalls = detector(&console);
+        let mut check = || {
+            stalls.checked_at = stalls.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
+            stalls.check()
+        };
         assert_eq!(check(), None, "of the boot before");
         console.write("quiet\r\n");
         assert_eq!(check(), None);
@@ -161,32 +192,48 @@ mod tests {
     }
 
     #[test]
-    fn silence_counts_only_after_the_firmware() {
+    fn waiting_silently_counts_only_after_the_firmware() {
         let console = Console::new();
         console.write("core-01 login: \r\n");
-        let mut stalls = StallDetector::from_now(&console.log());
-        let half = SILENCE / 2;
+        let mut stalls = detector(&console);
+        let half = IDLE_MAX.as_secs() / 2;
+        let mut wait = || stalls.observe(interval(half, 0.02, 0.02));
         for _ in 0..3 {
-            assert_eq!(check_after(&mut stalls, half), None, "a machine that is up may be quiet");
+            assert_eq!(wait(), None, "a machine that is up may be quiet");
         }
         console.write("BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)\r\n");
-        assert_eq!(check_after(&mut stalls, half), None, "this is new");
-        assert_eq!(check_after(&mut stalls, half), None, "not long enough");
-        assert_eq!(check_after(&mut stalls, half), Some(Stall::Silent));
-        assert_eq!(check_after(&mut stalls, half), None, "it has just been reset");
+        assert_eq!(wait(), None, "this is new");
+        assert_eq!(wait(), None, "not long enough");
+        assert_eq!(wait(), Some(Stall::Idle));
+        assert_eq!(wait(), None, "it has just been reset");
         console.write("\x1b[!p\x1b[6n[ 1.0] systemd[1]: running\r\n");
         for _ in 0..3 {
-            assert_eq!(check_after(&mut stalls, half), None, "it says something");
+            assert_eq!(wait(), None, "it says something");
         }
+    }
+
+    /// Three machines at a third of a processor each were reset again and again.
+    #[test]
+    fn a_slow_host_is_no_stall() {
+        let console = Console::new();
+        let mut stalls = detector(&console);
+        console.write("BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)\r\n");
+        assert_eq!(stalls.observe(None), None);
+        let share = 0.05;
+        let waits = u64::try_from(limits::CPU_SILENT_MAX.as_millis()).unwrap() / 500;
+        for _ in 1..waits {
+            assert_eq!(stalls.observe(interval(10, share, 0.9)), None);
+        }
+        assert_eq!(stalls.observe(interval(10, share, 0.9)), Some(Stall::Busy), "no boot takes that long");
     }
 
     #[test]
     fn a_reset_is_logged() {
         let log = Console::new();
-        Stall::Silent.log_reset(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
+        Stall::Idle.log_reset(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
         Stall::LostTimer.log_reset(&log.log(), None, Ok::<(), String>(()));
         let text = std::fs::read_to_string(log.log()).unwrap();
-        assert!(text.starts_with("keelson: no output for 120 s"), "{text}");
+        assert!(text.starts_with("keelson: idle without output for 120 s"), "{text}");
         assert!(text.contains("the machine cannot be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
         assert!(text.contains("lost its timer (see the console); the machine was reset\n"), "{text}");
     }
