@@ -21,7 +21,6 @@ use crate::environment::{Environment, Executor, SystemEnvironment};
 use crate::maintenance::{Maintenance, encode};
 use crate::member::{Inner, Member};
 use crate::membership::peers::{PeerContext, Peers};
-use crate::peer::link::LinkTiming;
 use crate::peer::network::Network;
 use crate::proposals::Proposals;
 use crate::raft::heartbeat;
@@ -123,10 +122,7 @@ impl Member {
         }
         let space = log.disk_space();
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
-        let timing = LinkTiming {
-            ping_interval: config.heartbeat * 2,
-            silence_timeout: config.election_timeout.max(config.heartbeat * 10),
-        };
+        let timing = config.link_timing();
         let peer_metrics = Arc::clone(&config.peer_metrics);
         let (record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
         let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
@@ -331,7 +327,7 @@ impl MemberParts {
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
-        tasks.spawn(heartbeat::send(raft.clone(), config.heartbeat));
+        tasks.spawn(heartbeat::send(raft.clone(), config.heartbeat, peers.ticks()));
         let connection_lost = Arc::new(Mutex::new(None));
         let proposer = Proposer {
             raft: raft.clone(),

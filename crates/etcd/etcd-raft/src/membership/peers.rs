@@ -19,6 +19,7 @@ use crate::status::{Latency, PeerStatus};
 use crate::storage::applied::Applied;
 use crate::storage::identity::{Identity, PeerDisks};
 use crate::time::cluster_time::ClusterTime;
+use crate::time::shared_ticks::SharedTicks;
 
 /// Why a member stopped or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,6 +140,11 @@ impl Peers {
     /// The cluster's time.
     pub fn time(&self) -> &ClusterTime {
         &self.time
+    }
+
+    /// The times that pings and other periodic work share.
+    pub fn ticks(&self) -> SharedTicks {
+        self.timing.ticks
     }
 
     /// The links to a member, created on first use.

@@ -18,6 +18,7 @@ use super::handshake::{DISK_RECORDS_VERSION, HandshakeError, Hello, Welcome, sen
 use super::message;
 use super::network::{BoxedStream, Network, Target};
 use crate::limits::{DIAL_TIMEOUT, MAX_PINGS_IN_FLIGHT, PEER_QUEUE, REDIAL_BACKOFF};
+use crate::time::shared_ticks::SharedTicks;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
@@ -48,6 +49,7 @@ pub trait LinkHandler: Send + Sync + 'static {
 /// The ping interval, and the time after which a silent connection fails.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkTiming {
+    pub ticks: SharedTicks,
     pub ping_interval: Duration,
     pub silence_timeout: Duration,
 }
@@ -235,8 +237,9 @@ impl LinkTask {
         let mut out = BytesMut::new();
         let mut requests = Vec::new();
         let mut number = 0;
-        let mut ping = tokio::time::interval(self.timing.ping_interval);
-        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Once now: a pong reports the member's state.
+        let ping = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(ping);
         loop {
             tokio::select! {
                 biased;
@@ -245,7 +248,8 @@ impl LinkTask {
                         return;
                     }
                 }
-                _ = ping.tick() => {
+                () = &mut ping => {
+                    ping.as_mut().reset(self.timing.ticks.next(self.timing.ping_interval));
                     if pending.idle_for() > self.timing.silence_timeout
                         || !self.handler.is_disk_accepted(peer.0, peer.1)
                     {

@@ -10,8 +10,7 @@ use crate::peer::network::Dialing;
 
 /// The bytes that the connection buffers before the sender blocks.
 const PIPE_BYTES: usize = 16 << 10;
-const TIMING: LinkTiming =
-    LinkTiming { ping_interval: Duration::from_millis(100), silence_timeout: Duration::from_secs(1) };
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Each dial creates a connection; the test takes its far end.
 #[derive(Default)]
@@ -49,7 +48,12 @@ impl LinkHandler for AcceptAll {
 async fn connected() -> (Arc<TestNetwork>, Link, DuplexStream) {
     let network = Arc::new(TestNetwork::default());
     let target = Target { member_id: 1, peer_urls: Vec::new() };
-    let link = Link::open(target, Lane::Urgent, Arc::new(Arc::clone(&network)), Arc::new(AcceptAll), TIMING);
+    let timing = LinkTiming {
+        ticks: SharedTicks::from_now(),
+        ping_interval: Duration::from_millis(100),
+        silence_timeout: SILENCE_TIMEOUT,
+    };
+    let link = Link::open(target, Lane::Urgent, Arc::new(Arc::clone(&network)), Arc::new(AcceptAll), timing);
     let far = accept(&network).await;
     (network, link, far)
 }
@@ -77,7 +81,7 @@ async fn a_way_that_takes_nothing_is_left_for_a_new_one() {
     let begun = Instant::now();
     let long = Bytes::from(vec![0; PIPE_BYTES * 4]);
     assert_eq!(link.call(KIND, long, Duration::from_secs(60)).await, Err(LinkError::Lost));
-    assert!(begun.elapsed() < TIMING.silence_timeout * 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SILENCE_TIMEOUT * 2, "{:?}", begun.elapsed());
     accept(&network).await;
 }
 
@@ -88,7 +92,7 @@ async fn a_long_message_on_a_slow_way_arrives() {
     tokio::spawn(async move {
         let (mut buffer, mut chunk) = (BytesMut::new(), vec![0; PIPE_BYTES / 2]);
         loop {
-            tokio::time::sleep(TIMING.silence_timeout / 3).await;
+            tokio::time::sleep(SILENCE_TIMEOUT / 3).await;
             let read = far.read(&mut chunk).await.unwrap();
             buffer.extend_from_slice(&chunk[..read]);
             while let Some(frame) = take_frame(&mut buffer).unwrap() {

@@ -9,9 +9,10 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 
 use crate::storage::state_machine::Raft;
+use crate::time::shared_ticks::SharedTicks;
 
 /// Sends heartbeats while this member leads others, until it stops.
-pub async fn send(raft: Raft, interval: Duration) {
+pub async fn send(raft: Raft, interval: Duration, ticks: SharedTicks) {
     let mut metrics = raft.server_metrics();
     loop {
         let (leads, alone) = {
@@ -29,7 +30,7 @@ pub async fn send(raft: Raft, interval: Duration) {
             }
             tokio::select! {
                 changed = metrics.changed() => changed,
-                () = tokio::time::sleep(interval) => Ok(()),
+                () = tokio::time::sleep_until(ticks.next(interval)) => Ok(()),
             }
         };
         if changed.is_err() {
