@@ -250,7 +250,9 @@ mod tests {
     fn waiting_for_a_processor_is_delay() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", "taskset --pid --cpu-list 0 $$; while :; do :; done & while :; do :; done"]);
+        let first = r"$(sed -n 's/^Cpus_allowed_list:\s*\([0-9]*\).*/\1/p' /proc/self/status)";
+        let busy = "while :; do :; done";
+        command.args(["-c", &format!("taskset --pid --cpu-list {first} $$; {busy} & {busy}")]);
         let process = Process::spawn(command, &folder.path().join("log")).unwrap();
         let deadline = std::time::Instant::now() + limits::KILL;
         let passed = || {

@@ -17,7 +17,8 @@ fn a_device_is_created_and_kept() {
             "UP",
             "link/ether 02:01:01:01:01:01",
             "vxlan id 1 local 192.168.77.1 dev eth0",
-            "dstport 8472 nolearning",
+            "dstport 8472",
+            "nolearning",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
