@@ -17,7 +17,11 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 fn zstd(content: &[u8]) -> Vec<u8> {
-    zstd::encode_all(content, 1).unwrap()
+    // As zstd(1) does: otherwise changed bytes may be found by their layer's digest only, when it is unpacked.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 type Encode = fn(&[u8]) -> Vec<u8>;

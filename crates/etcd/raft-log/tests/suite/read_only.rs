@@ -16,9 +16,12 @@ const SMALL: u64 = 64 << 10;
 const LARGE: u64 = 4 << 20;
 /// A segment that is being created may be incomplete; the next attempt sees all of it.
 const ATTEMPTS: usize = 3;
-const READS: usize = 60;
+const READS: u64 = 60;
 /// The minimum number of entries, in several segments.
 const ENTRIES: u64 = 1000;
+/// How many entries may be written during a read. Each segment stays open, and a slow host reads more slowly than it
+/// writes.
+const ENTRIES_PER_READ: u64 = 600;
 
 fn disk(folder: &Path) -> Arc<dyn Disk> {
     Arc::new(RealDisk::at(folder).expect("a folder"))
@@ -52,10 +55,15 @@ fn a_reader_sees_everything_flushed_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, mut flusher, _) = Log::open(disk(folder.path()), options(SMALL)).expect("a new log");
     let (flushed, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let reads = AtomicU64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut next = 1;
             while !done.load(Ordering::SeqCst) {
+                if next > (reads.load(Ordering::SeqCst) + 1) * ENTRIES_PER_READ {
+                    thread::yield_now();
+                    continue;
+                }
                 log.append((next..next + 3).map(entry)).expect("room");
                 next += 3;
                 if flusher.flush().expect("a flush").maintain {
@@ -64,9 +72,8 @@ fn a_reader_sees_everything_flushed_before() {
                 flushed.store(next - 1, Ordering::SeqCst);
             }
         });
-        let (mut reads, mut before) = (0, 0);
-        while reads < READS || before < ENTRIES {
-            reads += 1;
+        let mut before = 0;
+        while reads.fetch_add(1, Ordering::SeqCst) < READS || before < ENTRIES {
             before = flushed.load(Ordering::SeqCst);
             let log_reader = (0..ATTEMPTS)
                 .find_map(|_| ReadOnlyLog::open(disk(folder.path())).ok())

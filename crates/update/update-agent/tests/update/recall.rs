@@ -8,12 +8,12 @@ use update_core::trust::TrustState;
 use crate::server::{Fault, Server};
 use crate::{check, installed, run, server_with};
 
-/// 4.0.0 is recalled because it does not boot on other machines. Here its download failed.
+/// 4.2.0 is recalled because it does not boot on other machines. Here its download failed.
 #[test]
 fn an_older_version_of_the_channel_is_installed() {
     let machine = Machine::new();
     let folder = machine.path("newer");
-    release(&Images::new("4.0.0"), &releases().keys, &[], &folder);
+    release(&Images::new("4.2.0"), &releases().keys, &[], &folder);
     let broken = Server::new(folder, releases().keys.clone(), Fault::Portal);
     check(&machine, &broken).outcome.unwrap_err();
     let checked = check(&machine, &server_with(Fault::None));
