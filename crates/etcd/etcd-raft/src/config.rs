@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::disk_metrics::DiskMetrics;
-use crate::peer::link::LinkTiming;
 use crate::peer_metrics::PeerMetrics;
-use crate::time::shared_ticks::SharedTicks;
 
 /// The machine's clocks, injected for tests. Only key expiration depends on them.
 pub trait Clock: Send + Sync + 'static {
@@ -108,14 +106,6 @@ impl MemberConfig {
 
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| self.data_dir.join("log"))
-    }
-
-    pub(crate) fn link_timing(&self) -> LinkTiming {
-        LinkTiming {
-            ticks: SharedTicks::from_now(),
-            ping_interval: self.heartbeat * 2,
-            silence_timeout: self.election_timeout.max(self.heartbeat * 10),
-        }
     }
 
     /// The timeout of a proposal or a quorum read (contract 7.6).

@@ -21,6 +21,7 @@ use crate::environment::{Environment, Executor, SystemEnvironment};
 use crate::maintenance::{Maintenance, encode};
 use crate::member::{Inner, Member};
 use crate::membership::peers::{PeerContext, Peers};
+use crate::peer::link_timing::LinkTiming;
 use crate::peer::network::Network;
 use crate::proposals::Proposals;
 use crate::raft::heartbeat;
@@ -122,7 +123,7 @@ impl Member {
         }
         let space = log.disk_space();
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
-        let timing = config.link_timing();
+        let timing = LinkTiming::new(config.heartbeat, config.election_timeout);
         let peer_metrics = Arc::clone(&config.peer_metrics);
         let (record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
         let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));

@@ -24,6 +24,7 @@ use crate::background::SupervisorCommand;
 use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
+use crate::console;
 use crate::credential;
 use crate::guest::Guest;
 use crate::image::Image;
@@ -174,7 +175,11 @@ impl Backend for Nspawn {
             }
             if !process.alive() || Instant::now() > deadline {
                 process.kill()?;
-                let log = files.process_log();
+                // systemd-nspawn reports its own errors on the console.
+                let mut log = files.process_log();
+                if console::tail(&log, 1).is_empty() {
+                    log = files.console_log();
+                }
                 return Err(BackendError::Ended { program: "systemd-nspawn", message: last_line(&log), log });
             }
             // The supervisor writes the file when the node's network exists; it takes tens of milliseconds.

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::peer::handshake::{
     DISK_RECORDS_VERSION, HandshakeError, Hello, Rejection, VERSIONS, Welcome, negotiate_version,
 };
-use crate::peer::link::{Lane, Link, LinkHandler, LinkTiming};
+use crate::peer::link::{Lane, Link, LinkHandler};
+use crate::peer::link_timing::LinkTiming;
 use crate::peer::message;
 use crate::peer::network::{Network, Target};
 use crate::peer_metrics::PeerMetrics;
@@ -19,7 +20,7 @@ use crate::status::{Latency, PeerStatus};
 use crate::storage::applied::Applied;
 use crate::storage::identity::{Identity, PeerDisks};
 use crate::time::cluster_time::ClusterTime;
-use crate::time::shared_ticks::SharedTicks;
+use crate::time::ticks::Ticks;
 
 /// Why a member stopped or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +144,7 @@ impl Peers {
     }
 
     /// The times that pings and other periodic work share.
-    pub fn ticks(&self) -> SharedTicks {
+    pub fn ticks(&self) -> Ticks {
         self.timing.ticks
     }
 

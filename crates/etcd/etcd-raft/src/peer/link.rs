@@ -15,10 +15,10 @@ use tokio::time::Instant;
 
 use super::frame::{put_frame, take_frame};
 use super::handshake::{DISK_RECORDS_VERSION, HandshakeError, Hello, Welcome, send_hello};
+use super::link_timing::LinkTiming;
 use super::message;
 use super::network::{BoxedStream, Network, Target};
 use crate::limits::{DIAL_TIMEOUT, MAX_PINGS_IN_FLIGHT, PEER_QUEUE, REDIAL_BACKOFF};
-use crate::time::shared_ticks::SharedTicks;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
@@ -44,14 +44,6 @@ pub trait LinkHandler: Send + Sync + 'static {
     /// A ping was answered after `round_trip`.
     fn pong(&self, from: u64, round_trip: Duration, contents: &[u8]);
     fn rejected(&self, by: u64, error: &HandshakeError);
-}
-
-/// The ping interval, and the time after which a silent connection fails.
-#[derive(Debug, Clone, Copy)]
-pub struct LinkTiming {
-    pub ticks: SharedTicks,
-    pub ping_interval: Duration,
-    pub silence_timeout: Duration,
 }
 
 /// The priority of a connection. Leader election must not wait behind megabytes of data.

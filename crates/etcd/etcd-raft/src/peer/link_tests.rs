@@ -48,11 +48,7 @@ impl LinkHandler for AcceptAll {
 async fn connected() -> (Arc<TestNetwork>, Link, DuplexStream) {
     let network = Arc::new(TestNetwork::default());
     let target = Target { member_id: 1, peer_urls: Vec::new() };
-    let timing = LinkTiming {
-        ticks: SharedTicks::from_now(),
-        ping_interval: Duration::from_millis(100),
-        silence_timeout: SILENCE_TIMEOUT,
-    };
+    let timing = LinkTiming::new(Duration::from_millis(50), SILENCE_TIMEOUT);
     let link = Link::open(target, Lane::Urgent, Arc::new(Arc::clone(&network)), Arc::new(AcceptAll), timing);
     let far = accept(&network).await;
     (network, link, far)

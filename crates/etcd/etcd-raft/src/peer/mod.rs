@@ -5,6 +5,7 @@ mod frame;
 pub use frame::put_frame;
 pub mod handshake;
 pub mod link;
+pub mod link_timing;
 pub mod message;
 pub mod network;
 pub mod server;

@@ -9,10 +9,10 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 
 use crate::storage::state_machine::Raft;
-use crate::time::shared_ticks::SharedTicks;
+use crate::time::ticks::Ticks;
 
 /// Sends heartbeats while this member leads others, until it stops.
-pub async fn send(raft: Raft, interval: Duration, ticks: SharedTicks) {
+pub async fn send(raft: Raft, interval: Duration, ticks: Ticks) {
     let mut metrics = raft.server_metrics();
     loop {
         let (leads, alone) = {

@@ -1,5 +1,5 @@
-//! The cluster's time, which key expiration is based on.
+//! The cluster's time, which key expiration is based on, and the times of periodic work.
 
 pub mod cluster_time;
-pub mod shared_ticks;
+pub mod ticks;
 pub mod time_record;

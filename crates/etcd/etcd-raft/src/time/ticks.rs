@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 /// The multiples of each period since a common start.
 #[derive(Debug, Clone, Copy)]
-pub struct SharedTicks(Instant);
+pub struct Ticks(Instant);
 
-impl SharedTicks {
+impl Ticks {
     pub fn from_now() -> Self {
         Self(Instant::now())
     }
@@ -28,7 +28,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn periods_share_their_multiples() {
-        let ticks = SharedTicks::from_now();
+        let ticks = Ticks::from_now();
         let start = Instant::now();
         let millis = Duration::from_millis;
         assert_eq!(ticks.next(millis(100)), start + millis(100));
