@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::boot_progress::BootProgress;
+use super::processor_use::ProcessorUse;
 use super::stalls::StallDetector;
 use super::{Event, NotReady, Site, SiteError, Watcher};
 use crate::process::Process;
@@ -105,13 +106,14 @@ impl Site {
         let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let files = self.layout.node(name);
         let options = WaitOptions { limit, cancel: &self.cancel };
-        let machine = self.backend.machine_process(&node, process);
-        let mut stalls = StallDetector::from_now(&files.console_log(), machine);
-        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), machine);
+        let mut processor = ProcessorUse::from_now(self.backend.machine_process(&node, process));
+        let mut stalls = StallDetector::from_now(&files.console_log());
+        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready());
         let mut last_progress = Instant::now();
         let mut poll_progress = || {
+            let interval = processor.sample();
             if self.is_emulated()
-                && let Some(stall) = stalls.check()
+                && let Some(stall) = interval.and_then(|interval| stalls.check(interval))
             {
                 let registers = self.backend.processor_registers(&node);
                 let reset = self.backend.reset(&node, process);
@@ -120,7 +122,7 @@ impl Site {
                 return true;
             }
             // Progress of any node counts: an etcd member that waits for its peers makes none.
-            let progressed_at = self.progressed_at(progress.advanced());
+            let progressed_at = self.progressed_at(progress.advanced(interval));
             let changed = progressed_at > last_progress;
             last_progress = progressed_at;
             changed

@@ -7,8 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::processor_use::{Interval, ProcessorUse};
-use crate::process::Process;
+use super::processor_use::Interval;
 use crate::{console, limits, ready};
 
 /// Polled by the waiting thread. A line that was seen before does not count, digits aside: a boot loop or a service
@@ -19,27 +18,24 @@ pub struct BootProgress {
     /// Console offset up to which it was read.
     read: u64,
     seen: HashSet<String>,
-    processor: ProcessorUse,
     /// Processor time since the last output.
     silent: Duration,
 }
 
 impl BootProgress {
     /// Only console output from now on counts.
-    pub fn from_now(console: &Path, ready: &Path, process: Process) -> Self {
+    pub fn from_now(console: &Path, ready: &Path) -> Self {
         let read = std::fs::metadata(console).map_or(0, |data| data.len());
         let (console, ready, seen) = (console.to_owned(), ready.to_owned(), HashSet::new());
-        let processor = ProcessorUse::from_now(process);
-        Self { console, ready, read, seen, processor, silent: Duration::ZERO }
+        Self { console, ready, read, seen, silent: Duration::ZERO }
     }
 
-    /// Whether the node has new output since the last call, or is silently busy.
-    pub fn advanced(&mut self) -> bool {
+    /// Whether the node has new output since the last call, or was silently busy in `interval`.
+    pub fn advanced(&mut self, interval: Option<Interval>) -> bool {
         let text = self.has_new_lines();
         if text {
             self.silent = Duration::ZERO;
         }
-        let interval = self.processor.sample();
         text || interval.is_some_and(|interval| self.is_silently_busy(interval))
     }
 
@@ -112,8 +108,7 @@ mod tests {
         }
 
         fn progress(&self) -> BootProgress {
-            let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-            BootProgress::from_now(&self.at("console"), &self.at("ready"), own)
+            BootProgress::from_now(&self.at("console"), &self.at("ready"))
         }
 
         fn add(&self, name: &str, text: &str) {
@@ -127,7 +122,7 @@ mod tests {
         let machine = Machine(tempfile::tempdir().unwrap());
         machine.add("console", "of the boot before\n");
         let mut progress = machine.progress();
-        assert!(!progress.advanced());
+        assert!(!progress.advanced(None));
         for (text, expected) in [
             ("[ 1.2] systemd[1]: begins\r\n", true),
             ("[ 7.3] systemd[1]: begins\r\n", false),
@@ -136,12 +131,12 @@ mod tests {
             ("core-01 login: ", true),
         ] {
             machine.add("console", text);
-            assert_eq!(progress.advanced(), expected, "{text:?}");
-            assert!(!progress.advanced(), "{text:?}");
+            assert_eq!(progress.advanced(None), expected, "{text:?}");
+            assert!(!progress.advanced(None), "{text:?}");
         }
         progress.machine_reset();
         machine.add("console", "[ 1.2] systemd[1]: begins\r\n");
-        assert!(progress.advanced());
+        assert!(progress.advanced(None));
     }
 
     /// Otherwise a machine whose discovery service is unreachable would never time out.
@@ -155,7 +150,7 @@ mod tests {
                 "{{\"state\":\"starting\",\"jobs\":{jobs},\"running\":[\"etcd.service\"],\"status\":{status}}}\n"
             );
             machine.add("ready", &line);
-            progress.advanced()
+            progress.advanced(None)
         };
         assert!(report(5, "retrying in 4s"));
         assert!(!report(5, "retrying in 8s"));
@@ -174,7 +169,7 @@ mod tests {
         assert_eq!((0..silent).filter(|_| progress.is_silently_busy(of(second))).count() as u64, silent - 1);
         assert!(!progress.is_silently_busy(of(second)));
         machine.add("console", "something new\n");
-        assert!(progress.advanced());
+        assert!(progress.advanced(None));
         assert!(progress.is_silently_busy(of(second)));
     }
 
@@ -187,7 +182,7 @@ mod tests {
                 "ready",
                 &format!("{{\"state\":\"starting\",\"jobs\":{jobs},\"running\":[\"a.service\"]}}\n"),
             );
-            assert_eq!(progress.advanced(), expected, "{jobs}");
+            assert_eq!(progress.advanced(None), expected, "{jobs}");
         }
     }
 }

@@ -8,10 +8,9 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::processor_use::{Interval, ProcessorUse};
-use crate::process::Process;
+use super::processor_use::Interval;
 use crate::{console, limits};
 
 /// Kernel messages of a lost timer. After the second one boots may continue only minutes later.
@@ -20,7 +19,6 @@ const LOST_TIMER_MESSAGES: [&str; 2] = ["Possible timer handling issue", "rcu_pr
 const FIRMWARE_LAST_LINE: &str = "BdsDxe: starting Boot";
 /// How long a machine may wait silently after it. One that its host delays does not wait.
 const IDLE_MAX: Duration = Duration::from_secs(120);
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Further stalls are not due to lost timers.
 const RESETS_MAX: u32 = 2;
 
@@ -40,45 +38,35 @@ pub struct StallDetector {
     /// Length of the log at the last reset or start.
     clean_length: u64,
     length: u64,
-    processor: ProcessorUse,
     /// Since the last output: how long the machine has waited now, and the processor time that it used.
     idle: Duration,
     used: Duration,
-    checked_at: Instant,
     resets: u32,
 }
 
 impl StallDetector {
-    pub fn from_now(console: &Path, process: Process) -> Self {
+    pub fn from_now(console: &Path) -> Self {
         let clean_length = length(console);
         Self {
             console: console.to_path_buf(),
             clean_length,
             length: clean_length,
-            processor: ProcessorUse::from_now(process),
             idle: Duration::ZERO,
             used: Duration::ZERO,
-            checked_at: Instant::now(),
             resets: 0,
         }
     }
 
-    /// Returns a stall if the machine is to be reset.
-    pub fn check(&mut self) -> Option<Stall> {
-        if self.checked_at.elapsed() < CHECK_INTERVAL || self.resets == RESETS_MAX {
+    /// Returns a stall if the machine is to be reset. `interval` follows that of the last call.
+    pub fn check(&mut self, interval: Interval) -> Option<Stall> {
+        if self.resets == RESETS_MAX {
             return None;
         }
-        self.checked_at = Instant::now();
-        let interval = self.processor.sample();
-        self.observe(interval)
-    }
-
-    fn observe(&mut self, interval: Option<Interval>) -> Option<Stall> {
         let length = length(&self.console);
         if length != self.length {
             self.length = length;
             (self.idle, self.used) = (Duration::ZERO, Duration::ZERO);
-        } else if let Some(interval) = interval {
+        } else {
             self.idle = if interval.is_busy() { Duration::ZERO } else { self.idle + interval.elapsed };
             self.used += interval.used;
         }
@@ -157,26 +145,18 @@ mod tests {
         }
     }
 
-    fn detector(console: &Console) -> StallDetector {
-        let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-        StallDetector::from_now(&console.log(), own)
-    }
-
     /// An interval of `seconds`, with these shares used and waited for.
-    fn interval(seconds: u64, used: f64, delayed: f64) -> Option<Interval> {
+    fn interval(seconds: u64, used: f64, delayed: f64) -> Interval {
         let elapsed = Duration::from_secs(seconds);
-        Some(Interval { elapsed, used: elapsed.mul_f64(used), delayed: elapsed.mul_f64(delayed) })
+        Interval { elapsed, used: elapsed.mul_f64(used), delayed: elapsed.mul_f64(delayed) }
     }
 
     #[test]
     fn each_lost_timer_is_reported_once() {
         let console = Console::new();
         console.write("[ 1.0] rcu: Possible timer handling issue on cpu=0\r\n");
-        let mut stalls = detector(&console);
-        let mut check = || {
-            stalls.checked_at = stalls.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
-            stalls.check()
-        };
+        let mut stalls = StallDetector::from_now(&console.log());
+        let mut check = || stalls.check(interval(5, 0.5, 0.0));
         assert_eq!(check(), None, "of the boot before");
         console.write("quiet\r\n");
         assert_eq!(check(), None);
@@ -195,9 +175,9 @@ mod tests {
     fn waiting_silently_counts_only_after_the_firmware() {
         let console = Console::new();
         console.write("core-01 login: \r\n");
-        let mut stalls = detector(&console);
+        let mut stalls = StallDetector::from_now(&console.log());
         let half = IDLE_MAX.as_secs() / 2;
-        let mut wait = || stalls.observe(interval(half, 0.02, 0.02));
+        let mut wait = || stalls.check(interval(half, 0.02, 0.02));
         for _ in 0..3 {
             assert_eq!(wait(), None, "a machine that is up may be quiet");
         }
@@ -212,19 +192,19 @@ mod tests {
         }
     }
 
-    /// Three machines at a third of a processor each were reset again and again.
+    /// Three machines at a quarter of a processor each were reset, twice each.
     #[test]
     fn a_slow_host_is_no_stall() {
         let console = Console::new();
-        let mut stalls = detector(&console);
+        let mut stalls = StallDetector::from_now(&console.log());
         console.write("BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)\r\n");
-        assert_eq!(stalls.observe(None), None);
-        let share = 0.05;
+        let slow = interval(10, 0.05, 0.9);
+        assert_eq!(stalls.check(slow), None);
         let waits = u64::try_from(limits::CPU_SILENT_MAX.as_millis()).unwrap() / 500;
         for _ in 1..waits {
-            assert_eq!(stalls.observe(interval(10, share, 0.9)), None);
+            assert_eq!(stalls.check(slow), None);
         }
-        assert_eq!(stalls.observe(interval(10, share, 0.9)), Some(Stall::Busy), "no boot takes that long");
+        assert_eq!(stalls.check(slow), Some(Stall::Busy), "no boot takes that long");
     }
 
     #[test]
