@@ -58,7 +58,7 @@ pub const PROGRESS_LINES_MAX: usize = 4096;
 pub const CPU_SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 pub const CPU_BUSY_SHARE: f64 = 0.1;
 /// Processor time that a boot may use without output. From the firmware to the login prompt an emulated machine uses 30 s
-/// on a fast idle host, and 80 s on a slow busy one.
+/// on a fast idle host, and 60 s beside two others at 35 % of two processors.
 pub const CPU_SILENT_MAX: Duration = Duration::from_secs(300);
 /// Time without progress after which a wait gives up; longer for emulated machines, whose host may swap.
 pub const SILENCE: Duration = Duration::from_secs(180);
